@@ -1,0 +1,36 @@
+//! `ckpt` moves running containers as files.
+//!
+//! An **export** freezes a container with CRIU and leaves one checksummed archive; an **import** verifies that archive on
+//! another host, rewrites what belonged to the old host and restores the container where it stopped.
+//!
+//! ```text
+//! export:  runtime::inspect -> Target -> criu::Session -> runtime dump -> capture -> archive::Writer -> Sink
+//!          post-dump: Writer::finish -> Sink::commit (fsync, rename) -> acknowledge -> container is gone
+//! import:  Source -> archive::Reader -> Staged<Unverified> -> verify -> Staged<Verified>
+//!          -> rewrite::Plan (pure) -> apply -> Bundle -> runtime restore
+//! ```
+//!
+//! Dependencies point one way:
+//! `cli -> export/import -> runtime, criu, capture, rewrite -> archive, tree -> cgroup, mounts, manifest -> sys`.
+//! `archive` knows no CRIU, `criu` knows no tar, `rewrite` does no I/O until `apply`, only `cli` prints.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`archive`] | the archive format: writer, strict reader, frames, digests, limits, sink and source |
+//! | [`tree`] | a directory tree as a tar stream, and back, beneath a directory descriptor |
+//! | [`manifest`] | `ckpt.json`, the first entry of every archive |
+//! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
+//! | [`sys`] | the only `unsafe` code and raw system calls |
+
+pub mod archive;
+pub mod cgroup;
+pub mod cli;
+pub mod error;
+pub mod event;
+pub mod manifest;
+pub mod mounts;
+pub mod rewrite;
+pub mod sys;
+pub mod tree;
+
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,1 @@
+//! What an import changes for the new host: a pure plan first, then its application.

@@ -1,0 +1,1 @@
+//! A directory tree as a tar stream, and back, beneath a directory descriptor.
