@@ -29,6 +29,7 @@ pub mod error;
 pub mod event;
 pub mod manifest;
 pub mod mounts;
+pub mod request;
 pub mod rewrite;
 pub mod sys;
 pub mod tree;
