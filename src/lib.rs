@@ -25,12 +25,14 @@
 pub mod archive;
 pub mod cgroup;
 pub mod cli;
+pub mod criu;
 pub mod error;
 pub mod event;
 pub mod manifest;
 pub mod mounts;
 pub mod request;
 pub mod rewrite;
+pub mod runtime;
 pub mod sys;
 pub mod tree;
 

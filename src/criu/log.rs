@@ -1,0 +1,65 @@
+//! CRIU's log: what of it tells a person why a dump or restore failed.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// How much of the end of a log is looked at. CRIU repeats the cause in its last lines; logs at level 4 reach megabytes.
+const TAIL: u64 = 256 * 1024;
+/// How many error lines are quoted: the first one is nearly always the cause, the rest its consequences.
+const QUOTED: usize = 6;
+/// Longest quoted line, bytes.
+const LINE: usize = 400;
+
+/// The error lines of the log at `path`, oldest first; empty where the log cannot be read or has none.
+#[must_use]
+pub fn error_lines(path: &Path) -> Vec<String> {
+    tail(path).map(|text| pick(&text)).unwrap_or_default()
+}
+
+/// The last lines of a program's own error output.
+#[must_use]
+pub(super) fn last_lines(path: &Path, count: usize) -> Vec<String> {
+    let text = tail(path).unwrap_or_default();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(clip).collect();
+    lines[lines.len().saturating_sub(count)..].to_vec()
+}
+
+fn tail(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Lines that CRIU marks `Error`. The one on RLIMIT_NOFILE is a warning for all that its mark says.
+fn pick(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.contains("Error (") && !line.contains("RLIMIT_NOFILE"))
+        .take(QUOTED)
+        .map(clip)
+        .collect()
+}
+
+fn clip(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).take(LINE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_lines_are_picked_and_warnings_left_out() {
+        let text = "(00.1) Warn  (a.c:1): x\n(00.1) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self\n\
+                    (00.2) Error (criu/sk.c:3): sockets: Can't dump\n(00.3) Unlock network\n";
+        assert_eq!(pick(text), ["(00.2) Error (criu/sk.c:3): sockets: Can't dump"]);
+    }
+
+    #[test]
+    fn control_characters_of_a_log_do_not_reach_the_terminal() {
+        assert_eq!(pick("Error (x): \u{1b}[31mred"), ["Error (x): [31mred"]);
+    }
+}

@@ -1,0 +1,20 @@
+//! CRIU as ckpt sees it: a session beside the runtime's own CRIU, its action scripts, logs, statistics and images.
+//!
+//! runc and crun start CRIU themselves and keep doing so, so that their state, monitors and cgroups stay right. ckpt adds
+//! to *their* CRIU through a private option file (`CRIU_CONFIG_FILE`): an action script that talks to ckpt over a
+//! socket, and switches that the runtime has no flag for.
+
+mod actions;
+mod error;
+mod log;
+mod options;
+mod session;
+pub mod stats;
+mod work;
+
+pub use actions::{Action, ActionKind, run_action};
+pub use error::Error;
+pub use log::error_lines;
+pub use options::OptionFile;
+pub use session::{Commit, Hook, Running, Session};
+pub use work::WorkDir;
