@@ -6,6 +6,7 @@
 
 mod actions;
 mod error;
+pub mod images;
 mod log;
 mod options;
 mod session;
