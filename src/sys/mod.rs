@@ -1,1 +1,3 @@
 //! System calls: the only place of the crate that may hold `unsafe` code.
+
+pub mod read;
