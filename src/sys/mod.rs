@@ -1,3 +1,4 @@
 //! System calls: the only place of the crate that may hold `unsafe` code.
 
 pub mod programs;
+pub mod read;
