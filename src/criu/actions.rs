@@ -88,14 +88,11 @@ impl Action {
     }
 }
 
-/// The script that CRIU starts: steps without interest end at once, the others ask ckpt.
-///
-/// The shell stays the parent instead of replacing itself: CRIU takes a script that was *killed by a signal* for one that
-/// ended with 0 (it looks at the exit status alone), so a killed helper must become an ordinary failure.
+/// The script that CRIU starts: steps without interest end at once, the others ask ckpt. CRIU takes a script that fails or
+/// is killed for a no.
 pub(super) fn script(helper: &str, socket: &str) -> String {
     format!(
-        "#!/bin/sh\ntrap 'exit 1' HUP INT TERM PIPE\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) ;;\n*) exit 0 ;;\nesac\n\
-         {} criu-action --socket {} || exit 1\nexit 0\n",
+        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} criu-action --socket {} ;;\nesac\n",
         ActionKind::PostDump.name(),
         ActionKind::PostRestore.name(),
         shell_word(helper),
@@ -174,7 +171,7 @@ mod tests {
     fn the_script_quotes_its_words() {
         let text = script("/opt/it's here/ckpt", "/run/s");
         assert!(
-            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' || exit 1"),
+            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' ;;"),
             "{text}"
         );
     }
