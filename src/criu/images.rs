@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::Error;
 
-const COMMON_MAGIC: u32 = 0x5456_4319;
+pub(super) const COMMON_MAGIC: u32 = 0x5456_4319;
 const PAGEMAP_MAGIC: u32 = 0x5608_4025;
 /// Longest message that is read, bytes. Pagemap entries have some twenty.
 const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -109,13 +109,13 @@ impl Pagemap {
 
 /// The messages of an image, still encoded.
 #[derive(Debug)]
-struct Records<'a> {
+pub(super) struct Records<'a> {
     name: &'a str,
     rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
-    fn open(name: &'a str, image: &'a [u8], magic: u32) -> Result<Self, Error> {
+    pub(super) fn open(name: &'a str, image: &'a [u8], magic: u32) -> Result<Self, Error> {
         let head = [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
         let rest = image.strip_prefix(head.as_slice());
         rest.map(|rest| Self { name, rest }).ok_or_else(|| Error::Image {
