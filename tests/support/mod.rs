@@ -52,7 +52,10 @@ pub fn possible() -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
-    assert!(std::env::var_os("CI").is_none(), "tests on real hosts need root, and CI must not skip them");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "tests on real hosts need root, and CI must not skip them"
+    );
     eprintln!("SKIPPED: tests on real hosts need root");
     false
 }
@@ -60,7 +63,10 @@ pub fn possible() -> bool {
 fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let status = Command::new(script()).arg("prepare").status().expect("scripts/testhosts starts");
+        let status = Command::new(script())
+            .arg("prepare")
+            .status()
+            .expect("scripts/testhosts starts");
         assert!(status.success(), "scripts/testhosts prepare: {status}");
     });
 }
@@ -74,7 +80,10 @@ impl Hosts {
     /// Hosts of these names.
     pub fn with(cgroup: Cgroup, tree: Tree, names: &[&str]) -> Self {
         prepare();
-        let directory = tempfile::Builder::new().prefix("ckpt-hosts-").tempdir_in("/var/tmp").expect("a directory");
+        let directory = tempfile::Builder::new()
+            .prefix("ckpt-hosts-")
+            .tempdir_in("/var/tmp")
+            .expect("a directory");
         let mut command = Command::new(script());
         command
             .args(["up", "--session"])
@@ -89,7 +98,9 @@ impl Hosts {
         let mut up = command.spawn().expect("scripts/testhosts starts");
         let stdin = up.stdin.take();
         let mut line = String::new();
-        BufReader::new(up.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        BufReader::new(up.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a line");
         assert_eq!(line.trim(), "ready", "the hosts did not start");
         Self { up, stdin, directory }
     }
@@ -114,15 +125,26 @@ impl Drop for Hosts {
 impl Host<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new(script());
-        command.arg("exec").arg(self.hosts.session()).args([self.name, "--", "sh", "-s"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("exec")
+            .arg(self.hosts.session())
+            .args([self.name, "--", "sh", "-s"]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
     /// Starts a shell script in the host.
     pub fn spawn(&self, script: &str) -> Child {
         let mut child = self.command().spawn().expect("a shell in the host");
-        child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("the script is taken");
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(script.as_bytes())
+            .expect("the script is taken");
         child
     }
 
@@ -134,13 +156,21 @@ impl Host<'_> {
     /// Runs a shell script in the host that must succeed; its output without the last newline.
     pub fn run(&self, script: &str) -> String {
         let ran = self.attempt(&format!("set -e\n{script}"));
-        assert_eq!(ran.code, 0, "on {}: {script}\n--- stdout\n{}\n--- stderr\n{}", self.name, ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code, 0,
+            "on {}: {script}\n--- stdout\n{}\n--- stderr\n{}",
+            self.name, ran.stdout, ran.stderr
+        );
         ran.stdout.trim_end().to_owned()
     }
 
     /// The same file as the test sees it, for paths below `/data`.
     pub fn outside(&self, path: &str) -> PathBuf {
-        self.hosts.session().join("hosts").join(self.name).join(path.trim_start_matches('/'))
+        self.hosts
+            .session()
+            .join("hosts")
+            .join(self.name)
+            .join(path.trim_start_matches('/'))
     }
 
     /// Waits until a shell script succeeds.
@@ -151,7 +181,13 @@ impl Host<'_> {
             if ran.code == 0 {
                 return;
             }
-            assert!(Instant::now() < deadline, "on {}, never: {script}\n{}{}", self.name, ran.stdout, ran.stderr);
+            assert!(
+                Instant::now() < deadline,
+                "on {}, never: {script}\n{}{}",
+                self.name,
+                ran.stdout,
+                ran.stderr
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

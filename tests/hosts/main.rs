@@ -1,0 +1,12 @@
+//! End to end on real hosts: real CRIU, real runtimes, two hosts joined by a network, sshd and scp between them.
+//!
+//! Each test has hosts of its own. They need root; without it they say so loudly, and in CI that is a failure.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod container;
+mod continuity;
+mod files;
+mod limits;
+mod safety;
