@@ -1,8 +1,9 @@
 //! CRIU's log: what of it tells a person why a dump or restore failed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
 
 /// How much of the end of a log is looked at. CRIU repeats the cause in its last lines; logs at level 4 reach megabytes.
 const TAIL: u64 = 256 * 1024;
@@ -23,6 +24,27 @@ pub(super) fn last_lines(path: &Path, count: usize) -> Vec<String> {
     let text = tail(path).unwrap_or_default();
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(clip).collect();
     lines[lines.len().saturating_sub(count)..].to_vec()
+}
+
+/// How long the tasks had been frozen when CRIU wrote the last line of the log at `path`: from the line that announces the
+/// freeze. `None` where the log has none.
+#[must_use]
+pub fn frozen_for(path: &Path) -> Option<Duration> {
+    let text = fs::read(path).ok()?;
+    span(&String::from_utf8_lossy(&text))
+}
+
+fn span(text: &str) -> Option<Duration> {
+    let mut lines = text.lines();
+    let first = lines.find(|line| line.contains(") freezing cgroup") || line.contains(") Seized task"))?;
+    let last = lines.rev().find_map(stamp)?;
+    last.checked_sub(stamp(first)?)
+}
+
+/// The time in front of a line: `(00.139421)`, seconds since CRIU began.
+fn stamp(line: &str) -> Option<Duration> {
+    let seconds: f64 = line.strip_prefix('(')?.split(')').next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn tail(path: &Path) -> Option<String> {
@@ -56,6 +78,13 @@ mod tests {
         let text = "(00.1) Warn  (a.c:1): x\n(00.1) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self\n\
                     (00.2) Error (criu/sk.c:3): sockets: Can't dump\n(00.3) Unlock network\n";
         assert_eq!(pick(text), ["(00.2) Error (criu/sk.c:3): sockets: Can't dump"]);
+    }
+
+    #[test]
+    fn the_frozen_time_runs_from_the_freeze_to_the_last_line() {
+        let text = "(00.038567) cg: x\n(00.038590) freezing cgroup /x: 100 x 100ms attempts\n(00.139421) Seized task 1\n(00.196234) \t[/x]\n";
+        assert_eq!(span(text), Some(Duration::from_micros(157_644)));
+        assert_eq!(span("(00.1) nothing\n"), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod work;
 
 pub use actions::{Action, ActionKind, run_action};
 pub use error::Error;
-pub use log::error_lines;
+pub use log::{error_lines, frozen_for};
 pub use netns::{ImageNetns, image_netns, set_image_netns};
 pub use options::OptionFile;
-pub use session::{Commit, Hook, Running, Session};
+pub use session::{Commit, Hook, Running, Session, helper};
 pub use work::WorkDir;

@@ -116,6 +116,18 @@ impl Session {
     }
 }
 
+/// The command `ckpt` that action scripts call: this very program, or for a caller of the library the one in PATH.
+///
+/// # Errors
+/// [`Error::NoHelper`] where there is none.
+pub fn helper() -> Result<PathBuf, Error> {
+    let this = std::env::current_exe().map_err(Error::NoHelper)?;
+    if this.file_name().is_some_and(|name| name == "ckpt") {
+        return Ok(this);
+    }
+    crate::sys::programs::find("ckpt").ok_or_else(|| Error::NoHelper(io::ErrorKind::NotFound.into()))
+}
+
 fn write_script(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|error| Error::io("writing", path, error))?;
     fs::set_permissions(path, Permissions::from_mode(0o700))
