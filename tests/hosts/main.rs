@@ -2,7 +2,7 @@
 //!
 //! Each test has hosts of its own. They need root; without it they say so loudly, and in CI that is a failure.
 
-#[path = "../support/mod.rs"]
+#[path = "../support/hosts.rs"]
 mod support;
 
 mod container;

@@ -1,0 +1,87 @@
+//! The archive format from the outside: what other programs make of it, and that the same input gives the same bytes.
+
+mod support;
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+
+use ckpt::archive::{Compression, Digest, Writer, WriterOptions};
+use support::archives::{self, Build, options, path};
+use support::commands::{output, pipe};
+
+#[test]
+fn other_programs_unpack_and_check_it() {
+    for (compression, decompress) in [
+        ("zstd", "zstd -dcq archive"),
+        ("gzip", "gzip -dc archive"),
+        ("none", "cat archive"),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let archive = Build::sample().options(options(compression)).bytes();
+        std::fs::write(directory.path().join("archive"), archive).expect("written");
+        pipe(
+            directory.path(),
+            &format!("mkdir x && {decompress} | tar -x -C x && cd x && sha256sum --strict --quiet -c SHA256SUMS"),
+        );
+        for (name, content) in archives::sample() {
+            assert_eq!(
+                std::fs::read(directory.path().join("x").join(name)).expect(name),
+                content,
+                "{compression}: {name}"
+            );
+        }
+        let listing = output(directory.path(), &format!("{decompress} | tar -t"));
+        let mut expected: Vec<&str> = archives::sample().iter().map(|(name, _)| *name).collect();
+        expected.extend(["index.json", "SHA256SUMS"]);
+        assert_eq!(listing.lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn the_identity_is_the_digest_of_the_sums() {
+    let (archive, summary) = Build::sample().finish();
+    let directory = tempfile::tempdir().expect("directory");
+    std::fs::write(directory.path().join("archive"), &archive).expect("written");
+    let sums = output(directory.path(), "zstd -dcq archive | tar -xO SHA256SUMS");
+    assert_eq!(summary.identity, Digest::of(sums.as_bytes()));
+    assert_eq!(summary.stored_bytes, archive.len() as u64);
+    assert_eq!(summary.entries, archives::sample().len());
+}
+
+#[test]
+fn threads_and_pieces_change_no_byte() {
+    for compression in ["zstd", "gzip", "none"] {
+        let expected = Build::sample().options(options(compression)).bytes();
+        for (threads, piece) in [(1, 1 << 30), (8, 1 << 30), (3, 977), (8, 65_536), (2, (1 << 20) + 1)] {
+            let options = WriterOptions {
+                threads: NonZeroUsize::new(threads).expect("some"),
+                ..options(compression)
+            };
+            let mut writer = Writer::new(Vec::new(), options).expect("writer");
+            for (name, content) in archives::sample() {
+                let mut entry = writer.entry(&path(name), content.len() as u64).expect(name);
+                content
+                    .chunks(piece)
+                    .for_each(|piece| entry.write_all(piece).expect(name));
+                entry.finish().expect(name);
+            }
+            let (bytes, _) = writer.finish().expect("finished");
+            assert!(bytes == expected, "{compression}: {threads} threads, pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn levels_are_used() {
+    let size = |compression: Compression| {
+        Build::sample()
+            .options(WriterOptions {
+                compression,
+                ..WriterOptions::default()
+            })
+            .bytes()
+            .len()
+    };
+    assert!(size(Compression::Zstd { level: 19 }) < size(Compression::Zstd { level: 1 }));
+    assert!(size(Compression::Gzip { level: 9 }) < size(Compression::Gzip { level: 1 }));
+}
