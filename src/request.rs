@@ -153,6 +153,10 @@ pub struct ImportRequest {
     pub allow_hooks: bool,
     /// Whether the annotation `org.criu.config` of the archive may reach CRIU.
     pub allow_criu_config: bool,
+    /// Keys of annotations of the archive that may make a runtime or an engine act.
+    pub allow_annotations: Vec<String>,
+    /// Paths of the archive's devices that the container may have.
+    pub allow_devices: Vec<String>,
     /// The cgroup that the container's cgroup is made in.
     pub cgroup_parent: Option<String>,
     /// Leave recorded limits unapplied.

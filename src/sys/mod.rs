@@ -1,4 +1,5 @@
 //! System calls: the only place of the crate that may hold `unsafe` code.
 
+pub mod netns;
 pub mod programs;
 pub mod read;

@@ -1,0 +1,49 @@
+//! What the application of a plan takes from others: the verified content of the archive, and the unpacking of trees.
+
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use crate::rewrite::plan::Step;
+
+/// Why content could not be had or put in place.
+pub type ContentsError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The verified content of an archive.
+pub trait Contents {
+    /// Opens an entry; `None` where the archive has none of that name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn open<'a>(&'a mut self, entry: &str) -> Result<Option<Box<dyn Read + 'a>>, ContentsError>;
+
+    /// Puts CRIU's images, `descriptors.json` and the images of earlier archives into `directory`, which is new, empty
+    /// and of mode 0700.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    fn place_images(&mut self, directory: &Path) -> Result<(), ContentsError>;
+
+    /// Asked before each step; an error stops the import there, and what was made is taken away.
+    ///
+    /// # Errors
+    /// When the import is to stop.
+    fn proceed(&mut self, _: &Step) -> Result<(), ContentsError> {
+        Ok(())
+    }
+}
+
+/// Unpacks tar streams beneath a directory.
+pub trait Unpack {
+    /// Unpacks a whole tree into an empty directory; attributes of the stream's root entry go to the directory.
+    ///
+    /// # Errors
+    /// When the stream is hostile or damaged, or a file cannot be made.
+    fn tree(&self, from: &mut dyn Read, into: BorrowedFd<'_>) -> Result<(), ContentsError>;
+
+    /// Unpacks the changes of an overlay into its empty upper layer: whiteouts and opaque directories become those.
+    ///
+    /// # Errors
+    /// When the stream is hostile or damaged, or a file cannot be made.
+    fn changes(&self, from: &mut dyn Read, upper: BorrowedFd<'_>) -> Result<(), ContentsError>;
+}
