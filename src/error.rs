@@ -102,6 +102,9 @@ pub enum Error {
     /// Of the runtime.
     #[error(transparent)]
     Runtime(#[from] crate::runtime::Error),
+    /// Of the plan of an import, or of its preparation.
+    #[error(transparent)]
+    Rewrite(#[from] crate::rewrite::Error),
     /// Of the mounts.
     #[error(transparent)]
     Mounts(#[from] crate::mounts::Error),
@@ -138,12 +141,17 @@ impl Error {
             Self::Archive(error) => error.kind(),
             Self::Criu(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
+            Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }
     }
 
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, source: impl Into<std::io::Error>) -> Self {
-        Self::Io { operation, path: path.into(), source: source.into() }
+        Self::Io {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 }

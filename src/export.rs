@@ -5,6 +5,7 @@ mod describe;
 mod failure;
 mod foreign;
 mod frozen;
+mod images;
 mod records;
 
 use std::path::PathBuf;
@@ -48,7 +49,7 @@ pub struct Report {
 pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Report, Error> {
     match &request.subject {
         Subject::Container(container) => running(request, container, events, interrupted),
-        Subject::Images { images, bundle, runtime } => foreign::export(request, images, bundle, *runtime, events),
+        Subject::Images { images, bundle, runtime } => foreign::export(request, images, bundle, *runtime, events, interrupted),
     }
 }
 

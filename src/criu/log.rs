@@ -9,6 +9,8 @@ use std::time::Duration;
 const TAIL: u64 = 256 * 1024;
 /// How many error lines are quoted: the first one is nearly always the cause, the rest its consequences.
 const QUOTED: usize = 6;
+/// How many errors of the runtime are quoted.
+const RUNTIME_QUOTED: usize = 3;
 /// Longest quoted line, bytes.
 const LINE: usize = 400;
 
@@ -18,12 +20,21 @@ pub fn error_lines(path: &Path) -> Vec<String> {
     tail(path).map(|text| pick(&text)).unwrap_or_default()
 }
 
-/// The last lines of a program's own error output.
+/// The errors in a runtime's log of JSON lines, the last ones.
 #[must_use]
-pub(super) fn last_lines(path: &Path, count: usize) -> Vec<String> {
+pub(super) fn runtime_errors(path: &Path) -> Vec<String> {
     let text = tail(path).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(clip).collect();
-    lines[lines.len().saturating_sub(count)..].to_vec()
+    let lines: Vec<_> = text.lines().filter_map(runtime_error).collect();
+    lines[lines.len().saturating_sub(RUNTIME_QUOTED)..].to_vec()
+}
+
+fn runtime_error(line: &str) -> Option<String> {
+    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    let serious = matches!(entry["level"].as_str()?, "error" | "fatal");
+    entry["msg"]
+        .as_str()
+        .filter(|_| serious)
+        .map(|message| clip(&message.replace('\n', " ")))
 }
 
 /// How long the tasks had been frozen when CRIU wrote the last line of the log at `path`: from the line that announces the
@@ -85,6 +96,17 @@ mod tests {
         let text = "(00.038567) cg: x\n(00.038590) freezing cgroup /x: 100 x 100ms attempts\n(00.139421) Seized task 1\n(00.196234) \t[/x]\n";
         assert_eq!(span(text), Some(Duration::from_micros(157_644)));
         assert_eq!(span("(00.1) nothing\n"), None);
+    }
+
+    #[test]
+    fn a_runtime_s_errors_are_its_messages_without_the_warnings() {
+        let error = r#"{"level":"error","msg":"criu failed: type NOTIFY\nlog file: x","time":"t"}"#;
+        assert_eq!(
+            runtime_error(error).as_deref(),
+            Some("criu failed: type NOTIFY log file: x")
+        );
+        assert_eq!(runtime_error(r#"{"level":"warning","msg":"w"}"#), None);
+        assert_eq!(runtime_error("not json"), None);
     }
 
     #[test]

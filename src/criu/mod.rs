@@ -19,5 +19,5 @@ pub use error::Error;
 pub use log::{error_lines, frozen_for};
 pub use netns::{ImageNetns, image_netns, set_image_netns};
 pub use options::OptionFile;
-pub use session::{Commit, Hook, Running, Session, helper};
+pub use session::{Commit, Hook, Logs, Running, Session, helper};
 pub use work::WorkDir;

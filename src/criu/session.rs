@@ -4,7 +4,7 @@
 //! [`Commit::acknowledge`] is called the dump can still be refused, and the container runs on as if nothing had happened;
 //! dropping a [`Commit`] refuses it, and so does the death of ckpt.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -26,23 +26,30 @@ const LOOK_UP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
 };
-/// How many lines of the runtime's own error output are quoted.
-const RUNTIME_LINES: usize = 4;
 
 /// A private place for one dump or restore.
 #[derive(Debug)]
 pub struct Session {
     directory: tempfile::TempDir,
     listener: UnixListener,
-    log: PathBuf,
+    logs: Logs,
+}
+
+/// Where CRIU and the runtime say what went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logs {
+    /// CRIU's log.
+    pub criu: PathBuf,
+    /// The runtime's, JSON lines.
+    pub runtime: PathBuf,
 }
 
 impl Session {
-    /// Prepares the socket, the action script and the option file; `log` is where CRIU will write its log.
+    /// Prepares the socket, the action script and the option file; `logs` is where CRIU and the runtime will write.
     ///
     /// # Errors
     /// Where the private directory cannot be made.
-    pub fn prepare(helper: &Path, mut options: OptionFile, log: PathBuf) -> Result<Self, Error> {
+    pub fn prepare(helper: &Path, mut options: OptionFile, logs: Logs) -> Result<Self, Error> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -65,26 +72,25 @@ impl Session {
         Ok(Self {
             directory,
             listener,
-            log,
+            logs,
         })
     }
 
     /// Starts the runtime's command with this session's options in its environment.
     ///
     /// It gets a process group of its own: a Ctrl-C at the terminal must reach ckpt, which refuses the dump in an orderly
-    /// way, and not CRIU in the middle of its work.
+    /// way, and not CRIU in the middle of its work. Its standard streams are `/dev/null`, because a restored container
+    /// whose streams were pipes gets the runtime's own: a file of ckpt's there could never be dumped again.
     ///
     /// # Errors
     /// Where the program cannot be started.
     pub fn start(&self, mut command: Command) -> Result<Running<'_>, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let stderr = self.stderr();
-        let output = File::create(&stderr).map_err(|error| Error::io("creating", &stderr, error))?;
         command
             .env("CRIU_CONFIG_FILE", self.directory.path().join("options"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(output)
+            .stderr(Stdio::null())
             .process_group(0);
         tracing::debug!(?command, "starting");
         let child = command.spawn().map_err(|source| Error::Run {
@@ -104,14 +110,10 @@ impl Session {
         })
     }
 
-    fn stderr(&self) -> PathBuf {
-        self.directory.path().join("stderr")
-    }
-
     /// What CRIU and the runtime said of their failure.
     fn complaints(&self) -> Vec<String> {
-        let mut lines = log::error_lines(&self.log);
-        lines.extend(log::last_lines(&self.stderr(), RUNTIME_LINES));
+        let mut lines = log::error_lines(&self.logs.criu);
+        lines.extend(log::runtime_errors(&self.logs.runtime));
         lines
     }
 }

@@ -7,7 +7,7 @@ use super::Report;
 use super::contents::{Contents, Dumped};
 use super::failure::DUMP_LOG;
 use crate::archive::{Sink, Writer, WriterOptions};
-use crate::criu::{Commit, Hook, Running, Session, WorkDir, frozen_for, helper};
+use crate::criu::{Commit, Hook, Running, WorkDir, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::ExportRequest;
@@ -43,9 +43,9 @@ impl Dump<'_> {
             options: &self.request.dump,
         })?;
         let log = self.work.path().join(DUMP_LOG);
-        let session = Session::prepare(&helper()?, invocation.options, log.clone())?;
+        let (session, command) = invocation.prepare()?;
         self.events.emit(Event::Phase { phase: Phase::Dump, total: None });
-        let running = session.start(invocation.command)?;
+        let running = session.start(command)?;
         if self.request.dump.pre_dump {
             return self.pre_dumped(running, contents, sink, &images, &log);
         }
@@ -59,7 +59,7 @@ impl Dump<'_> {
         let asked = Instant::now();
         let before = frozen_for(log).unwrap_or_default();
         self.signal_ready();
-        let report = match self.archive(contents, sink, &Dumped { images, log, frozen: before, frozen_now: true }) {
+        let report = match self.archive(contents, sink, &Dumped { images, log: Some(log), frozen: before, stats: None }) {
             Ok(report) => report,
             Err(error) => {
                 commit.refuse();
@@ -83,7 +83,7 @@ impl Dump<'_> {
     ) -> Result<Taken, Error> {
         running.finish()?;
         let frozen = frozen_for(log).unwrap_or_default();
-        let report = self.archive(contents, sink, &Dumped { images, log, frozen, frozen_now: false })?;
+        let report = self.archive(contents, sink, &Dumped { images, log: Some(log), frozen, stats: None })?;
         Ok(Taken { report, frozen })
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::{Error, Invocation};
-use crate::criu::OptionFile;
+use crate::criu::{Logs, OptionFile};
 
 /// The flags of one subcommand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,11 +90,12 @@ impl<'a> Composer<'a> {
         self.flags.has(flag)
     }
 
-    pub(super) fn finish(mut self, id: &str) -> Invocation {
+    pub(super) fn finish(mut self, id: &str, logs: Logs) -> Invocation {
         self.command.arg(id);
         Invocation {
             command: self.command,
             options: self.options,
+            logs,
         }
     }
 
@@ -131,12 +132,16 @@ mod tests {
     fn a_switch_is_a_flag_or_an_option_or_refused() {
         let flags = Flags::parse(RUNC);
         let mut composer = Composer::new("runc", &flags, Command::new("runc"));
+        let logs = Logs {
+            criu: "c".into(),
+            runtime: "r".into(),
+        };
         composer.switch(true, "--leave-running", None).unwrap();
         composer.switch(true, "--link-remap", Some("link-remap")).unwrap();
         composer.switch(false, "--what", None).unwrap();
         let error = composer.switch(true, "--what", None).unwrap_err();
         assert_eq!(error.to_string(), "runc has no --what");
-        let invocation = composer.finish("c1");
+        let invocation = composer.finish("c1", logs);
         let words: Vec<_> = invocation.command.get_args().collect();
         assert_eq!(
             (words, invocation.options.as_str()),

@@ -16,7 +16,7 @@ pub use error::Error;
 pub use lock::ContainerLock;
 pub use oci::Oci;
 
-use crate::criu::OptionFile;
+use crate::criu::{Logs, OptionFile, Session};
 use crate::manifest::DumpOptions;
 use crate::request::{ContainerRef, RestoreOptions, RuntimeKind};
 
@@ -82,6 +82,19 @@ pub struct Invocation {
     pub command: Command,
     /// What is given to CRIU beside it.
     pub options: OptionFile,
+    /// Where CRIU and the runtime log.
+    pub logs: Logs,
+}
+
+impl Invocation {
+    /// Starts it in a session of its own.
+    ///
+    /// # Errors
+    /// Where the session cannot be prepared.
+    pub fn prepare(self) -> Result<(Session, Command), crate::criu::Error> {
+        let session = Session::prepare(&crate::criu::helper()?, self.options, self.logs)?;
+        Ok((session, self.command))
+    }
 }
 
 /// A container runtime.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::command::{checked, failed, output};
 use super::flags::{Composer, Flags};
 use super::{Checkpoint, Error, Invocation, Restore, Runtime, Target};
+use crate::criu::Logs;
 use crate::request::RuntimeKind;
 
 /// runc or crun.
@@ -47,6 +48,17 @@ impl Oci {
 
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program);
+        if let Some(root) = &self.state_root {
+            command.arg("--root").arg(root);
+        }
+        command.arg(subcommand);
+        command
+    }
+
+    /// A command that logs to where [`logs`] says.
+    fn logging(&self, subcommand: &str, logs: &Logs) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--log").arg(&logs.runtime).arg("--log-format").arg("json");
         if let Some(root) = &self.state_root {
             command.arg("--root").arg(root);
         }
@@ -113,6 +125,13 @@ fn check_id(id: &str) -> Result<(), Error> {
     Ok(())
 }
 
+fn logs(work: &Path, criu: &str) -> Logs {
+    Logs {
+        criu: work.join(criu),
+        runtime: work.join("runtime.log"),
+    }
+}
+
 /// Whether a failed `state` or `delete` says that there is no such container.
 fn says_unknown(message: &str) -> bool {
     ["does not exist", "No such file or directory", "not found"]
@@ -152,7 +171,8 @@ impl Runtime for Oci {
 
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
         let flags = self.flags("checkpoint")?;
-        let mut composer = Composer::new(self.kind.name(), &flags, self.command("checkpoint"));
+        let logs = logs(request.work, "dump.log");
+        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("checkpoint", &logs));
         let options = request.options;
         composer.value("--image-path", Some(request.images))?;
         composer.value("--work-path", Some(request.work))?;
@@ -173,13 +193,14 @@ impl Runtime for Oci {
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
         page_server(&mut composer, request.page_server)?;
-        Ok(composer.finish(request.id))
+        Ok(composer.finish(request.id, logs))
     }
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
         check_id(request.id)?;
         let flags = self.flags("restore")?;
-        let mut composer = Composer::new(self.kind.name(), &flags, self.command("restore"));
+        let logs = logs(request.work, "restore.log");
+        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("restore", &logs));
         let options = request.options;
         composer.value("--bundle", Some(request.bundle))?;
         composer.value("--image-path", Some(request.images))?;
@@ -199,7 +220,7 @@ impl Runtime for Oci {
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
-        Ok(composer.finish(request.id))
+        Ok(composer.finish(request.id, logs))
     }
 
     fn delete(&self, id: &str) -> Result<(), Error> {

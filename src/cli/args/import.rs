@@ -124,6 +124,12 @@ struct AllowArgs {
     /// Allow the CRIU options in the archive (annotation org.criu.config)
     #[arg(long)]
     allow_criu_config: bool,
+    /// Allow the annotation KEY, which makes a runtime or an engine act (repeatable)
+    #[arg(long, value_name = "KEY")]
+    allow_annotation: Vec<String>,
+    /// Allow the device at PATH of the container (repeatable)
+    #[arg(long, value_name = "PATH", value_parser = value::destination)]
+    allow_device: Vec<String>,
     /// Try a runtime that did not make the archive, named by --runtime
     #[arg(long)]
     allow_other_runtime: bool,
@@ -196,6 +202,8 @@ impl TryFrom<ImportArgs> for ImportRequest {
             allow_all_mounts: args.allow.allow_all_mounts,
             allow_hooks: args.allow.allow_hooks,
             allow_criu_config: args.allow.allow_criu_config,
+            allow_annotations: args.allow.allow_annotation,
+            allow_devices: args.allow.allow_device,
             cgroup_parent: args.host.cgroup_parent,
             ignore_cgroup_limits: args.host.ignore_cgroup_limits,
             netns: args.host.netns.map_or(Ok(Netns::Keep), netns)?,
