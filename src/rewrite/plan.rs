@@ -121,7 +121,8 @@ struct Planner<'a> {
     steps: Vec<Step>,
     warnings: Vec<Warning>,
     refusals: Vec<Refusal>,
-    criu_options: Vec<String>,
+    /// The images must call the container's network namespace external.
+    external_netns: bool,
     systemd_cgroup: bool,
     asked: std::rc::Rc<RefCell<BTreeSet<PathBuf>>>,
 }
@@ -154,7 +155,7 @@ impl<'a> Planner<'a> {
             steps: Vec::new(),
             warnings: Vec::new(),
             refusals,
-            criu_options: Vec::new(),
+            external_netns: false,
             systemd_cgroup: false,
             asked: std::rc::Rc::default(),
         }

@@ -203,6 +203,10 @@ pub enum Refusal {
     #[error("--netns host: the container was in a network namespace, its connections cannot be taken out of it")]
     NetnsHost,
 
+    /// The container was in its host's network namespace.
+    #[error("--netns: the container used its host's network, and CRIU cannot move it into a namespace of its own")]
+    NetnsOfHost,
+
     // This host lacks something.
     /// The source of a mount is missing.
     #[error("the mount at {destination} needs {origin:?}, which is not on this host")]
@@ -318,6 +322,9 @@ impl Refusal {
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
             Self::NetnsHost => "--netns new or --netns PATH".to_owned(),
+            Self::NetnsOfHost => {
+                "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
+            }
             _ => return None,
         };
         Some(text)

@@ -124,10 +124,10 @@ struct AllowArgs {
     /// Allow the CRIU options in the archive (annotation org.criu.config)
     #[arg(long)]
     allow_criu_config: bool,
-    /// Allow the annotation KEY, which makes a runtime or an engine act (repeatable)
+    /// Allow an annotation that makes a runtime or an engine act (repeatable)
     #[arg(long, value_name = "KEY")]
     allow_annotation: Vec<String>,
-    /// Allow the device at PATH of the container (repeatable)
+    /// Allow the host's device at PATH of the container (repeatable)
     #[arg(long, value_name = "PATH", value_parser = value::destination)]
     allow_device: Vec<String>,
     /// Try a runtime that did not make the archive, named by --runtime
@@ -302,7 +302,7 @@ mod tests {
                     --map-mount /d=/s --map-mount /e=/t --allow-mount /f --allow-all-mounts --allow-hooks \
                     --allow-criu-config --allow-other-runtime --cgroup-parent /m --ignore-cgroup-limits --netns new \
                     --hostname h --console-socket /c.sock --pid-file /p --parent /1 --parent /2 --no-restore \
-                    --work-path /w --threads 3";
+                    --work-path /w --threads 3 --allow-annotation a --allow-device /dev/fuse";
         let request = request(line).unwrap();
         assert_eq!(request.input, Input::Stdin);
         assert_eq!(request.name.as_deref(), Some("web2"));
@@ -337,6 +337,8 @@ mod tests {
         assert_eq!(request.hostname.as_deref(), Some("h"));
         assert_eq!(request.cgroup_parent.as_deref(), Some("/m"));
         assert_eq!(request.allow_mounts, ["/f"]);
+        assert_eq!(request.allow_annotations, ["a"]);
+        assert_eq!(request.allow_devices, ["/dev/fuse"]);
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub trait Contents {
     /// When they cannot be read or written.
     fn place_images(&mut self, directory: &Path) -> Result<(), ContentsError>;
 
+    /// Changes the images in `directory` so that they call the container's network namespace external
+    /// (`criu::set_image_netns`): this module knows no images.
+    ///
+    /// # Errors
+    /// When they are not what they should be, or cannot be written.
+    fn make_netns_external(&mut self, directory: &Path) -> Result<(), ContentsError>;
+
     /// Asked before each step; an error stops the import there, and what was made is taken away.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, mount};
 use super::undo::{Made, Undo};
 use super::{Contents, DELETED_FILES, Fault, Unpack, deleted, owners};
 use crate::manifest::FileType;
-use crate::rewrite::plan::{Plan, Step};
+use crate::rewrite::plan::{Owner, Plan, Step};
 
 /// Mode of directories above bundles: anybody may pass, nobody may look, as bundles decide for themselves.
 const PARENT_MODE: u32 = 0o711;
@@ -60,17 +60,13 @@ impl Run<'_, '_> {
                     Ok(())
                 }
             }
-            Step::PlaceImages { path, owner } => {
-                self.make_directory(path, PRIVATE_MODE)?;
-                let images = |source| Fault::Images {
-                    path: path.clone(),
-                    source,
-                };
-                self.contents.place_images(path).map_err(images)?;
-                owner.map_or(Ok(()), |owner| owners::give(path, owner))
-            }
+            Step::PlaceImages {
+                path,
+                owner,
+                external_netns,
+            } => self.place_images(path, *owner, *external_netns),
             Step::WriteConfig { path } => self.write_config(path),
-            Step::JoinNetns { .. } | Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
+            Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
             Step::Restore(_) | Step::LoopbackUp | Step::ApplyLimits { .. } => Ok(()),
         }
     }
@@ -210,6 +206,20 @@ impl Run<'_, '_> {
         self.make_parents(path)?;
         self.make_directory(path, ROOTFS_MODE)?;
         self.unpack(entry, path, Layer::Whole)
+    }
+
+    /// The images are given away last: what is changed in them would be root's again.
+    fn place_images(&mut self, path: &Path, owner: Option<Owner>, external_netns: bool) -> Result<(), Fault> {
+        self.make_directory(path, PRIVATE_MODE)?;
+        let failed = |source| Fault::Images {
+            path: path.to_owned(),
+            source,
+        };
+        self.contents.place_images(path).map_err(failed)?;
+        if external_netns {
+            self.contents.make_netns_external(path).map_err(failed)?;
+        }
+        owner.map_or(Ok(()), |owner| owners::give(path, owner))
     }
 
     fn mount(&mut self, kind: &str, at: &Path, flags: MountFlags, data: &str) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! The bundle, the root file system and CRIU's images.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Owner, Planner, Step, Warning};
 use crate::manifest::RootfsMode;
@@ -159,7 +159,11 @@ impl Planner<'_> {
             }),
             _ => None,
         };
-        let path: PathBuf = self.layout.images();
-        self.steps.push(Step::PlaceImages { path, owner });
+        let (path, external_netns) = (self.layout.images(), self.external_netns);
+        self.steps.push(Step::PlaceImages {
+            path,
+            owner,
+            external_netns,
+        });
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! | the container had | keep | `PATH` | `new` | `host` |
 //! |---|---|---|---|---|
-//! | one of its own | one of its own | joins PATH | one of its own | refused |
+//! | one of its own | one of its own | PATH is set and the images are told | one of its own | refused |
 //! | one by path | refused | the path is replaced | made, held, and its path set | refused |
-//! | the host's | the host's | joins PATH | made, held, and joined | the host's |
+//! | the host's | the host's | refused | refused | the host's |
 //!
-//! "Joins" is CRIU's `join-ns`: runtimes pass a path on only where the dump had one (as `inherit-fd`, by a key that the
-//! images hold), so the path in the configuration would change nothing.
+//! A runtime hands the namespace at the configuration's path to CRIU, and CRIU takes it only where the images call the
+//! namespace external; so images of a namespace of the container's own are changed to say so. (CRIU's `join-ns` would need
+//! no such change, but it is refused beside the `empty-ns` that runc sends with every restore.) Images of the host's
+//! namespace have nothing that could be changed.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,7 @@ impl Planner<'_> {
         let network = all.iter().find(|namespace| namespace.kind == "network");
         match network {
             None => self.plan_from_host(),
-            Some(Namespace { path: None, .. }) => self.plan_from_own(),
+            Some(Namespace { index, path: None, .. }) => self.plan_from_own(*index),
             Some(Namespace {
                 index,
                 path: Some(path),
@@ -38,19 +40,19 @@ impl Planner<'_> {
     fn plan_from_host(&mut self) {
         match self.request.netns.clone() {
             Netns::Keep | Netns::Host => self.warn(Warning::HostNetwork),
-            Netns::Path(path) => self.join(path),
-            Netns::New => {
-                let pin = self.new_netns();
-                self.join(pin);
-            }
+            Netns::Path(_) | Netns::New => self.refuse(Refusal::NetnsOfHost),
         }
     }
 
-    fn plan_from_own(&mut self) {
+    fn plan_from_own(&mut self, index: usize) {
         match self.request.netns.clone() {
             // The loopback step comes with the restore.
             Netns::Keep | Netns::New => self.warn(Warning::EmptyNetwork),
-            Netns::Path(path) => self.join(path),
+            Netns::Path(path) => {
+                self.need_netns(&path);
+                namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());
+                self.external_netns = true;
+            }
             Netns::Host => self.refuse(Refusal::NetnsHost),
         }
     }
@@ -77,24 +79,6 @@ impl Planner<'_> {
         let pin = self.layout.netns();
         self.steps.push(Step::NewNetns { pin: pin.clone() });
         pin
-    }
-
-    fn join(&mut self, path: PathBuf) {
-        if path != self.layout.netns() {
-            self.need_netns(&path);
-        }
-        let text = path.to_string_lossy();
-        // CRIU splits the value at commas and ends it at a blank, a quote or a number sign (its option file).
-        if text.contains([',', ' ', '"', '#', '\\']) {
-            let problem = "holds a comma, blank, quote, number sign or backslash, which CRIU's option file cannot";
-            self.refuse(Refusal::Path {
-                flag: "--netns",
-                path: path.clone(),
-                problem,
-            });
-        }
-        self.criu_options.push(format!("join-ns net:{text}"));
-        self.steps.push(Step::JoinNetns { path });
     }
 
     fn need_netns(&mut self, path: &Path) {
@@ -137,8 +121,7 @@ impl Planner<'_> {
 
     /// Whether the restored container is in a network namespace that CRIU made, with the loopback down.
     pub(super) fn has_own_netns(&mut self) -> bool {
-        let joined = self.steps.iter().any(|step| matches!(step, Step::JoinNetns { .. }));
         let own = |namespace: &Namespace| namespace.kind == "network" && namespace.path.is_none();
-        !joined && self.read(namespaces::read).is_some_and(|all| all.iter().any(own))
+        !self.external_netns && self.read(namespaces::read).is_some_and(|all| all.iter().any(own))
     }
 }

@@ -55,7 +55,6 @@ fn describe(step: &Step) -> String {
     match step {
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
-        Step::JoinNetns { path } => format!("join the network namespace {} (CRIU's join-ns)", shown(path)),
         Step::MakeCgroup { directories } => {
             let directories: Vec<_> = directories.iter().map(|path| shown(path).to_string()).collect();
             format!("make room for the cgroup {}", directories.join(", "))
@@ -93,15 +92,21 @@ fn describe(step: &Step) -> String {
             )
         }
         Step::UseMount { destination, origin } => format!("mount {} of this host at {destination}", shown(origin)),
-        Step::PlaceImages { path, owner } => match owner {
-            Some(owner) => format!(
-                "put CRIU's images into {}, readable by {}:{}",
-                shown(path),
-                owner.uid,
-                owner.gid
-            ),
-            None => format!("put CRIU's images into {}", shown(path)),
-        },
+        Step::PlaceImages {
+            path,
+            owner,
+            external_netns,
+        } => {
+            let owner = owner.map_or_else(String::new, |owner| {
+                format!(", readable by {}:{}", owner.uid, owner.gid)
+            });
+            let netns = if *external_netns {
+                ", with the network namespace from outside"
+            } else {
+                ""
+            };
+            format!("put CRIU's images into {}{owner}{netns}", shown(path))
+        }
         Step::WriteConfig { path } => format!("write {}", shown(path)),
         Step::Restore(command) => describe_restore(command),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
@@ -172,7 +177,6 @@ fn describe_restore(command: &RestoreCommand) -> String {
             .map(|path| format!("console-socket={}", shown(path))),
     );
     words.extend(command.pid_file.iter().map(|path| format!("pid-file={}", shown(path))));
-    words.extend(command.criu_options.iter().cloned());
     let with = if words.is_empty() {
         String::new()
     } else {

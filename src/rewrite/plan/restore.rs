@@ -39,7 +39,6 @@ impl Planner<'_> {
             pid_file: self.request.pid_file.clone(),
             systemd_cgroup: self.systemd_cgroup,
             options: self.switches(),
-            criu_options: std::mem::take(&mut self.criu_options),
         };
         self.steps.push(Step::Restore(Box::new(command)));
         if self.has_own_netns() {

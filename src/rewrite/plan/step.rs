@@ -34,12 +34,6 @@ pub enum Step {
         /// The file it is bound to.
         pin: PathBuf,
     },
-    /// The restore joins a network namespace although the dump had one of its own (or the host's): CRIU is told with
-    /// `join-ns net:PATH`. Nothing is done to the host.
-    JoinNetns {
-        /// The namespace.
-        path: PathBuf,
-    },
     /// The cgroups that the container's cgroup is made in. Where the restore fails, those that were missing and the
     /// container's own are removed.
     MakeCgroup {
@@ -108,6 +102,9 @@ pub enum Step {
         /// Who has to read them, where that is not root: the container's root on this host.
         #[serde(skip_serializing_if = "Option::is_none")]
         owner: Option<Owner>,
+        /// The images say that the network namespace was the container's own, and the configuration hands one in: they
+        /// are changed to call it external.
+        external_netns: bool,
     },
     /// The changed configuration.
     WriteConfig {
@@ -160,8 +157,6 @@ pub struct RestoreCommand {
     pub systemd_cgroup: bool,
     /// CRIU's switches, those of the dump repeated.
     pub options: RestoreSwitches,
-    /// Lines for CRIU's option file, in its syntax.
-    pub criu_options: Vec<String>,
 }
 
 /// CRIU's switches of a restore, under runc's names, with those of the dump repeated.
