@@ -11,6 +11,7 @@ mod export;
 mod generate;
 mod import;
 mod render;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -124,6 +124,12 @@ struct AllowArgs {
     /// Allow the CRIU options in the archive (annotation org.criu.config)
     #[arg(long)]
     allow_criu_config: bool,
+    /// Allow the annotation KEY, which makes a runtime or an engine act (repeatable)
+    #[arg(long, value_name = "KEY")]
+    allow_annotation: Vec<String>,
+    /// Allow the device at PATH of the container (repeatable)
+    #[arg(long, value_name = "PATH", value_parser = value::destination)]
+    allow_device: Vec<String>,
     /// Try a runtime that did not make the archive, named by --runtime
     #[arg(long)]
     allow_other_runtime: bool,
@@ -196,6 +202,8 @@ impl TryFrom<ImportArgs> for ImportRequest {
             allow_all_mounts: args.allow.allow_all_mounts,
             allow_hooks: args.allow.allow_hooks,
             allow_criu_config: args.allow.allow_criu_config,
+            allow_annotations: args.allow.allow_annotation,
+            allow_devices: args.allow.allow_device,
             cgroup_parent: args.host.cgroup_parent,
             ignore_cgroup_limits: args.host.ignore_cgroup_limits,
             netns: args.host.netns.map_or(Ok(Netns::Keep), netns)?,
@@ -284,15 +292,17 @@ mod tests {
             request.allow_criu_config,
             request.allow_other_runtime,
             !request.allow_mounts.is_empty(),
+            !request.allow_annotations.is_empty(),
+            !request.allow_devices.is_empty(),
         ];
-        assert_eq!(allowed, [false; 5]);
+        assert_eq!(allowed, [false; 7]);
     }
 
     #[test]
     fn every_flag_reaches_the_request() {
         let line = "- -n web2 --runtime crun --runtime-root /run/x --bundle /b --root /r --ignore-rootfs \
                     --map-mount /d=/s --map-mount /e=/t --allow-mount /f --allow-all-mounts --allow-hooks \
-                    --allow-criu-config --allow-other-runtime --cgroup-parent /m --ignore-cgroup-limits --netns new \
+                    --allow-criu-config --allow-annotation k.e/y --allow-device /dev/fuse --allow-other-runtime --cgroup-parent /m --ignore-cgroup-limits --netns new \
                     --hostname h --console-socket /c.sock --pid-file /p --parent /1 --parent /2 --no-restore \
                     --work-path /w --threads 3";
         let request = request(line).unwrap();
@@ -329,6 +339,8 @@ mod tests {
         assert_eq!(request.hostname.as_deref(), Some("h"));
         assert_eq!(request.cgroup_parent.as_deref(), Some("/m"));
         assert_eq!(request.allow_mounts, ["/f"]);
+        assert_eq!(request.allow_annotations, ["k.e/y"]);
+        assert_eq!(request.allow_devices, ["/dev/fuse"]);
     }
 
     #[test]
