@@ -16,12 +16,14 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`ability`] | what this host can do |
 //! | [`archive`] | the archive format: writer, strict reader, frames, digests, limits, sink and source |
 //! | [`tree`] | a directory tree as a tar stream, and back, beneath a directory descriptor |
 //! | [`manifest`] | `ckpt.json`, the first entry of every archive |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
+pub mod ability;
 pub mod archive;
 pub mod cgroup;
 pub mod cli;

@@ -4,12 +4,14 @@
 //! [`render::failure::Failure`]. The exit code comes from the failure's kind and from nothing else.
 
 mod args;
+mod check;
 mod criu_action;
 mod exit;
 mod export;
 mod generate;
 mod import;
 mod render;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
     match command {
         Command::Export(args) => export::run(*args, ui),
         Command::Import(args) => import::run(*args, ui),
+        Command::Check(args) => check::run(&args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),

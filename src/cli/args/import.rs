@@ -124,10 +124,10 @@ struct AllowArgs {
     /// Allow the CRIU options in the archive (annotation org.criu.config)
     #[arg(long)]
     allow_criu_config: bool,
-    /// Allow an annotation that makes a runtime or an engine act (repeatable)
+    /// Allow the annotation KEY, which makes a runtime or an engine act (repeatable)
     #[arg(long, value_name = "KEY")]
     allow_annotation: Vec<String>,
-    /// Allow the host's device at PATH of the container (repeatable)
+    /// Allow the device at PATH of the container (repeatable)
     #[arg(long, value_name = "PATH", value_parser = value::destination)]
     allow_device: Vec<String>,
     /// Try a runtime that did not make the archive, named by --runtime
@@ -292,17 +292,19 @@ mod tests {
             request.allow_criu_config,
             request.allow_other_runtime,
             !request.allow_mounts.is_empty(),
+            !request.allow_annotations.is_empty(),
+            !request.allow_devices.is_empty(),
         ];
-        assert_eq!(allowed, [false; 5]);
+        assert_eq!(allowed, [false; 7]);
     }
 
     #[test]
     fn every_flag_reaches_the_request() {
         let line = "- -n web2 --runtime crun --runtime-root /run/x --bundle /b --root /r --ignore-rootfs \
                     --map-mount /d=/s --map-mount /e=/t --allow-mount /f --allow-all-mounts --allow-hooks \
-                    --allow-criu-config --allow-other-runtime --cgroup-parent /m --ignore-cgroup-limits --netns new \
+                    --allow-criu-config --allow-annotation k.e/y --allow-device /dev/fuse --allow-other-runtime --cgroup-parent /m --ignore-cgroup-limits --netns new \
                     --hostname h --console-socket /c.sock --pid-file /p --parent /1 --parent /2 --no-restore \
-                    --work-path /w --threads 3 --allow-annotation a --allow-device /dev/fuse";
+                    --work-path /w --threads 3";
         let request = request(line).unwrap();
         assert_eq!(request.input, Input::Stdin);
         assert_eq!(request.name.as_deref(), Some("web2"));
@@ -337,7 +339,7 @@ mod tests {
         assert_eq!(request.hostname.as_deref(), Some("h"));
         assert_eq!(request.cgroup_parent.as_deref(), Some("/m"));
         assert_eq!(request.allow_mounts, ["/f"]);
-        assert_eq!(request.allow_annotations, ["a"]);
+        assert_eq!(request.allow_annotations, ["k.e/y"]);
         assert_eq!(request.allow_devices, ["/dev/fuse"]);
     }
 

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Style};
 use schemars::JsonSchema;
@@ -30,6 +31,9 @@ pub struct Failure {
     /// The state that the container and the files are in now, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// The whole log of CRIU, where it was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
@@ -90,6 +94,7 @@ impl Failure {
             what: what.into(),
             causes: Vec::new(),
             state: None,
+            log: None,
             advice: None,
         }
     }
@@ -97,6 +102,12 @@ impl Failure {
     /// Says what state things are in.
     pub fn state(mut self, state: Option<String>) -> Self {
         self.state = state;
+        self
+    }
+
+    /// Names the log.
+    pub fn log(mut self, log: Option<PathBuf>) -> Self {
+        self.log = log;
         self
     }
 
@@ -126,7 +137,7 @@ impl Failure {
             .filter_map(|(label, line)| line.as_ref().map(|line| (label, line)));
         for (label, line) in causes.chain(rest) {
             let line = text::printable(line).trim_end().replace('\n', "\n         ");
-            out.push_str(&format!("  {label}: {line}\n"));
+            out.push_str(&format!("  {:<7}{line}\n", format!("{label}:")));
         }
         out
     }

@@ -3,6 +3,7 @@
 //! The shape is declared here once; `schema/events-v1.schema.json` is generated from it. Fields may be added, none is
 //! removed or changes its meaning within version 1.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -43,8 +44,29 @@ pub enum Line {
         /// How long it was.
         seconds: f64,
     },
+    /// An export that went to standard output is complete.
+    Exported(Exported),
     /// The command failed. Always the last line.
     Error(Failure),
+}
+
+/// What an export made.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Exported {
+    /// The container.
+    pub container: String,
+    /// The archive; `null` for standard output.
+    pub archive: Option<PathBuf>,
+    /// SHA-256 of the archive's `SHA256SUMS`, which is its identity.
+    pub identity: String,
+    /// Bytes of all entries together.
+    pub content_bytes: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// How long the container was frozen; `null` for a dump that somebody else made.
+    pub frozen_seconds: Option<f64>,
+    /// Whether the container runs on.
+    pub running: bool,
 }
 
 /// A phase of an export or an import.

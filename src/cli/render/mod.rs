@@ -40,6 +40,11 @@ impl From<Failure> for Stop {
 }
 
 impl Stop {
+    /// Signal handlers that the system refuses.
+    pub fn signals(error: &io::Error) -> Self {
+        Failure::new("cannot listen to signals", ErrorKind::Other, error).into()
+    }
+
     /// An error of writing to standard output.
     pub fn stdout(error: &io::Error) -> Self {
         match error.kind() {
@@ -85,6 +90,16 @@ impl Ui {
             ProgressArg::Auto if bar => Box::new(draw::Bar::new()),
             ProgressArg::Auto | ProgressArg::Plain => Box::new(draw::Plain),
         }
+    }
+
+    /// Says something on standard error, as a JSON line where that is a stream of those.
+    pub fn tell(&self, json: &json::Line, text: &str) {
+        let mut stderr = anstream::stderr().lock();
+        let _ = if self.json_errors() {
+            writeln!(stderr, "{}", json::line(json))
+        } else {
+            writeln!(stderr, "ckpt: {}", text::printable(text))
+        };
     }
 
     /// Writes a result: `json` with `--json`, otherwise what `text` writes.

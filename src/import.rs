@@ -1,0 +1,70 @@
+//! One import: verify the archive, plan what changes for this host, prepare it, and restore.
+
+mod contents;
+mod describe;
+mod restore;
+
+use std::path::PathBuf;
+
+use crate::criu::{Hook, WorkDir};
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::request::ImportRequest;
+use crate::rewrite::{self, Plan};
+use crate::runtime::{self, ContainerLock};
+
+use contents::{Archive, Unpacker};
+
+/// What an import came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The container runs.
+    Restored(Restored),
+    /// The bundle and CRIU's images are in place, nothing was restored.
+    Ready {
+        /// The container's name.
+        container: String,
+        /// The bundle.
+        bundle: PathBuf,
+        /// CRIU's images.
+        images: PathBuf,
+    },
+    /// Only planned.
+    Planned(Box<Plan>),
+}
+
+/// A container that an import restored.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Restored {
+    /// Its name.
+    pub container: String,
+    /// Its runtime.
+    pub runtime: String,
+    /// Its first process, as this host sees it.
+    pub pid: i32,
+    /// Its bundle.
+    pub bundle: PathBuf,
+}
+
+/// Imports what the request names. `interrupted` is asked now and then: a yes undoes everything.
+///
+/// # Errors
+/// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
+pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    events.emit(Event::Phase { phase: Phase::Verify, total: None });
+    let mut archive = Archive::receive(request, events, interrupted)?;
+    let plan = plan(request, &mut archive)?;
+    if request.dry_run {
+        return Ok(Outcome::Planned(Box::new(plan)));
+    }
+    events.emit(Event::Phase { phase: Phase::Prepare, total: None });
+    let applied = rewrite::apply(&plan, &mut archive, &Unpacker, events).map_err(rewrite::Error::from)?;
+    let Some(command) = plan.restore() else {
+        applied.commit();
+        let images = rewrite::Layout::at(plan.bundle.clone()).images();
+        return Ok(Outcome::Ready { container: plan.name.to_string(), bundle: plan.bundle, images });
+    };
+    drop(archive);
+    restore::restore(&plan, command, applied, events, interrupted).map(Outcome::Restored)
+}
