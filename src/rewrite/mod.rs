@@ -16,6 +16,8 @@ mod layout;
 pub mod plan;
 mod refusal;
 pub mod spec;
+#[cfg(test)]
+mod testing;
 
 pub use apply::{Applied, Contents, apply};
 pub use error::Error;

@@ -29,7 +29,7 @@ use serde_json::Value;
 pub use step::{Owner, RestoreCommand, RestoreSwitches, Step};
 pub use warning::Warning;
 
-use super::host::{CgroupSummary, HostView, PathKind};
+use super::host::{CgroupSummary, CgroupView, HostView, PathKind};
 use super::layout::{Layout, Name};
 use super::refusal::{Refusal, Refusals};
 use super::spec::{Change, Editor, Spec, SpecError};
@@ -93,14 +93,13 @@ impl Plan {
 /// # Errors
 /// Everything that stands in its way, at once.
 pub fn plan(inputs: Inputs<'_>, host: &HostView) -> Result<Plan, Refusals> {
-    let planner = Planner::new(inputs, Some(host));
-    planner.make()
+    Planner::new(inputs, &host.cgroup, Some(host)).make()
 }
 
 /// The paths of this host that the plan of these inputs asks about.
 #[must_use]
-pub fn questions(inputs: Inputs<'_>) -> BTreeSet<PathBuf> {
-    let planner = Planner::new(inputs, None);
+pub fn questions(inputs: Inputs<'_>, cgroup: &CgroupView) -> BTreeSet<PathBuf> {
+    let planner = Planner::new(inputs, cgroup, None);
     let asked = planner.asked.clone();
     drop(planner.make());
     asked.take()
@@ -112,6 +111,7 @@ struct Planner<'a> {
     archived: &'a Value,
     cgroups: &'a CgroupSummary,
     request: &'a ImportRequest,
+    cgroup: &'a CgroupView,
     /// `None` while only the questions are wanted.
     host: Option<&'a HostView>,
     name: Name,
@@ -128,7 +128,7 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(inputs: Inputs<'a>, host: Option<&'a HostView>) -> Self {
+    fn new(inputs: Inputs<'a>, cgroup: &'a CgroupView, host: Option<&'a HostView>) -> Self {
         let mut refusals = Vec::new();
         let wanted = inputs.request.name.as_deref().unwrap_or(&inputs.manifest.container.id);
         let name = Name::new(wanted).unwrap_or_else(|| {
@@ -147,6 +147,7 @@ impl<'a> Planner<'a> {
             archived: inputs.spec.value(),
             cgroups: inputs.cgroups,
             request: inputs.request,
+            cgroup,
             host,
             name,
             runtime: None,
@@ -244,3 +245,6 @@ impl<'a> Planner<'a> {
         self.name.as_str() != self.manifest.container.id
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
+use super::host::Limit;
 use super::spec::SpecError;
 use crate::error::ErrorKind;
 use crate::manifest::FileType;
@@ -241,14 +242,10 @@ pub enum Refusal {
         path: PathBuf,
     },
     /// A limit needs a controller that this host does not have.
-    #[error("the container's limit {file} = {value} needs the cgroup controller {controller}, which this host lacks")]
+    #[error("the limit {} = {} needs the cgroup controller {}, which this host lacks", .limit.file, .limit.value, .limit.controller)]
     Controller {
-        /// The controller.
-        controller: String,
-        /// The file of the limit.
-        file: String,
-        /// Its value.
-        value: String,
+        /// The limit.
+        limit: Limit,
     },
     /// The cgroup is one of systemd's, and systemd does not run here.
     #[error("the container's cgroup {path:?} is made by systemd, which does not manage cgroups on this host")]

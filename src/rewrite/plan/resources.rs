@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Planner, Step};
-use crate::rewrite::host::{CgroupView, PathKind};
+use crate::rewrite::host::{CgroupView, Limit, PathKind};
 use crate::rewrite::refusal::Refusal;
 use crate::rewrite::spec::names::{self, CgroupsPath};
 
@@ -49,7 +49,7 @@ impl Planner<'_> {
 
     fn need_systemd(&mut self, path: &CgroupsPath) {
         self.systemd_cgroup = true;
-        if self.host.is_some_and(|host| !host.cgroup.systemd) {
+        if !self.cgroup.systemd {
             self.refuse(Refusal::NoSystemd { path: path.text() });
         }
     }
@@ -59,9 +59,12 @@ impl Planner<'_> {
         let Some(absolute) = path.absolute().map(|path| path.trim_start_matches('/')) else {
             return;
         };
-        let Some(host) = self.host else { return };
-        let mountpoints = host.cgroup.mountpoints.clone();
-        let directories: Vec<_> = mountpoints.iter().map(|mountpoint| mountpoint.join(absolute)).collect();
+        let directories: Vec<_> = self
+            .cgroup
+            .mountpoints
+            .iter()
+            .map(|mountpoint| mountpoint.join(absolute))
+            .collect();
         for directory in &directories {
             if self.look_at_cgroup(directory) {
                 self.refuse(Refusal::CgroupTaken {
@@ -81,21 +84,9 @@ impl Planner<'_> {
         if self.request.ignore_cgroup_limits || self.cgroups.limits.is_empty() {
             return;
         }
-        if let Some(host) = self.host {
-            for limit in self
-                .cgroups
-                .limits
-                .iter()
-                .filter(|limit| !has_controller(&host.cgroup, &limit.controller))
-            {
-                let (controller, file) = (limit.controller.clone(), limit.file.clone());
-                self.refusals.push(Refusal::Controller {
-                    controller,
-                    file,
-                    value: limit.value.clone(),
-                });
-            }
-        }
+        let lacking = |limit: &&Limit| !has_controller(self.cgroup, &limit.controller);
+        let refused = self.cgroups.limits.iter().filter(lacking).cloned();
+        self.refusals.extend(refused.map(|limit| Refusal::Controller { limit }));
         self.steps.push(Step::ApplyLimits {
             limits: self.cgroups.limits.clone(),
         });

@@ -122,6 +122,12 @@ const ACTING: &[(Key, &str)] = &[
     (Key::Begins("mounts.nri.io/"), "adds mounts of the host (NRI)"),
 ];
 
+/// Annotations that a pattern of [`ACTING`] covers and that do no harm: podman writes them for every container.
+const HARMLESS: &[&str] = &[
+    "org.systemd.property.KillSignal",
+    "org.systemd.property.TimeoutStopUSec",
+];
+
 /// Annotations known to hold the container's identifier or name.
 const NAMING: &[&str] = &[
     "io.kubernetes.cri-o.ContainerID",
@@ -176,6 +182,9 @@ pub fn read(spec: &Value) -> Result<Vec<(&str, &str)>, SpecError> {
 /// When the shape is wrong.
 pub fn acting(spec: &Value) -> Result<Vec<Acting>, SpecError> {
     let effect = |key: &str| {
+        if HARMLESS.contains(&key) {
+            return None;
+        }
         let found = ACTING.iter().find(|(pattern, _)| match pattern {
             Key::Is(name) => key == *name,
             Key::Begins(prefix) => key.starts_with(prefix),
