@@ -1,0 +1,389 @@
+//! `cgroup.json`: what an archive keeps of a container's cgroups.
+//!
+//! CRIU's own record leaves out every limit of version 2 and several of version 1, so an archive has this one. It holds the
+//! kernel's own file names and raw values: what they mean on another host is decided where they are applied. Declared here
+//! once; `schema/cgroup-v1.schema.json` is generated from these types.
+//!
+//! A record that was read is untrusted until [`CgroupRecord::from_json`] has returned it: from then on every path stays
+//! below the container's cgroup, every limit is a file of the table in `files`, and every count is bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, Shape};
+use super::{Bound, Error};
+use crate::manifest::CgroupMode;
+
+/// The version of the record that this build writes, and the only one so far.
+pub const RECORD_VERSION: u32 = 1;
+
+/// The largest record that is read, bytes. A system container with a thousand cgroups makes about 2 MiB.
+pub const MAX_RECORD_BYTES: usize = 32 << 20;
+/// The most hierarchies: a kernel has fifteen controllers, and named hierarchies are few.
+const MAX_HIERARCHIES: usize = 64;
+/// The most cgroups of one hierarchy.
+pub(super) const MAX_GROUPS: usize = 16 << 10;
+/// The most tasks of one hierarchy; CRIU is not known to restore as many.
+pub(super) const MAX_TASKS: usize = 256 << 10;
+/// The longest value, bytes: a page, which is what the kernel accepts in one write, and a device list of many lines.
+pub(super) const MAX_VALUE: usize = 64 << 10;
+/// The longest path below the container's cgroup, bytes (PATH_MAX), and the longest name in it (NAME_MAX).
+const MAX_PATH: usize = 4096;
+const MAX_NAME: usize = 255;
+/// How deep cgroups may nest below the container's.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// The cgroups of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CgroupRecord {
+    /// Version of the record, [`RECORD_VERSION`].
+    pub version: u32,
+    /// How cgroups are mounted on the host.
+    pub mode: CgroupMode,
+    /// The hierarchies, in the order of /proc/PID/cgroup.
+    pub hierarchies: Vec<Hierarchy>,
+    /// What could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Unread>,
+}
+
+/// The container's part of one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hierarchy {
+    /// Version of the hierarchy.
+    pub version: HierarchyVersion,
+    /// Its controllers, or `name=NAME` for a named one. For version 2 those that the container's cgroup has.
+    pub controllers: Vec<String>,
+    /// The directory of the hierarchy that is mounted, `/` for all of it.
+    pub mount_root: String,
+    /// Where it is mounted on the host.
+    pub mount_point: String,
+    /// The container's cgroup, relative to the mount root; empty for the mount root itself.
+    pub path: GroupPath,
+    /// The container's cgroup first, then those below it, each after its parent.
+    pub groups: Vec<Group>,
+}
+
+/// The version of a hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HierarchyVersion {
+    /// One of possibly many hierarchies, each with its own controllers.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// One cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its path relative to the container's cgroup, which itself is the empty path.
+    pub path: GroupPath,
+    /// Owner and mode of its directory.
+    pub owner: Owner,
+    /// Files of it that belong to somebody else than root: what has been delegated.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub delegated: BTreeMap<String, Owner>,
+    /// Limit files and their raw values, without the last newline.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+    /// Limit files whose values belong to block devices.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub device_limits: BTreeMap<String, Vec<DeviceLimit>>,
+    /// Its processes, as numbered in the container's PID namespace, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<i32>,
+    /// Threads in it whose process is in another cgroup, numbered likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub threads: Vec<i32>,
+}
+
+/// The owner and mode of a file or directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// User, as the host numbers it.
+    pub uid: u32,
+    /// Group, as the host numbers it.
+    pub gid: u32,
+    /// Permission bits, as octal digits.
+    pub mode: String,
+}
+
+/// A limit of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceLimit {
+    /// The device's path on the host (`/dev/sda`), absent where it has none. `default` stands for all other devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Its number on the host, `MAJOR:MINOR`; absent for `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// The value, without the device.
+    pub value: String,
+}
+
+/// The device of a [`DeviceLimit`] that stands for all devices without one of their own.
+pub const DEFAULT_DEVICE: &str = "default";
+
+/// Something of the cgroups that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unread {
+    /// The hierarchy's controllers or the file's path on the host.
+    pub what: String,
+    /// Why.
+    pub reason: UnreadReason,
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnreadReason {
+    /// The hierarchy is mounted nowhere where this process can see it.
+    NotMounted,
+    /// The container's cgroup is not below the directory that is mounted, or has been removed.
+    OutOfReach,
+    /// The container runs in the hierarchy's root, which has no limits and whose tree is the host's.
+    Root,
+    /// Reading the file failed.
+    Failed,
+    /// The file is no text, or too long.
+    Malformed,
+}
+
+/// A path below a cgroup: relative, bounded, without `.`, `..` or NUL. Empty for the cgroup itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct GroupPath(#[schemars(regex(pattern = r"^([^/\u0000]+(/[^/\u0000]+)*)?$"), length(max = 4096))] String);
+
+impl GroupPath {
+    /// Checks a path.
+    ///
+    /// # Errors
+    /// [`Error::Path`] for a path that is not as described above.
+    pub fn new(path: impl Into<String>) -> Result<Self, Error> {
+        let path = path.into();
+        if path.is_empty() || (path.len() <= MAX_PATH && is_nested(&path)) {
+            Ok(Self(path))
+        } else {
+            Err(Error::Path { path })
+        }
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the cgroup itself.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names on the way down.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|name| !name.is_empty())
+    }
+
+    /// This path with a name added.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn join(&self, name: &str) -> Result<Self, Error> {
+        if self.is_empty() {
+            Self::new(name)
+        } else {
+            Self::new(format!("{}/{name}", self.0))
+        }
+    }
+
+    /// The path of the cgroup above, `None` above the cgroup itself.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let end = self.0.rfind('/').unwrap_or(0);
+        (!self.is_empty()).then(|| Self(self.0[..end].to_owned()))
+    }
+}
+
+fn is_nested(path: &str) -> bool {
+    let is_name =
+        |name: &str| !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME && !name.contains(['\0', '\n']);
+    path.split('/').all(is_name) && path.split('/').count() <= MAX_DEPTH
+}
+
+impl TryFrom<String> for GroupPath {
+    type Error = Error;
+
+    fn try_from(path: String) -> Result<Self, Error> {
+        Self::new(path)
+    }
+}
+
+impl From<GroupPath> for String {
+    fn from(path: GroupPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for GroupPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "." } else { &self.0 })
+    }
+}
+
+impl CgroupRecord {
+    /// Reads a record from an archive.
+    ///
+    /// # Errors
+    /// [`Error::TooMuch`] when a bound is passed, [`Error::Version`] for a record of another version, [`Error::Json`] for
+    /// anything that is no record, [`Error::Record`] for a record that says something impossible.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        Bound::RecordBytes.check(bytes.len(), MAX_RECORD_BYTES)?;
+        let probe: VersionProbe = serde_json::from_slice(bytes).map_err(|source| Error::Json { source })?;
+        if probe.version != RECORD_VERSION {
+            return Err(Error::Version { found: probe.version });
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(|source| Error::Json { source })?;
+        record.validate()?;
+        Ok(record)
+    }
+
+    /// The content of the archive's entry.
+    ///
+    /// # Errors
+    /// [`Error::Json`], which no record that was read or made by this module causes.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec_pretty(self).map_err(|source| Error::Json { source })
+    }
+
+    /// The block devices that limits belong to, each once.
+    #[must_use]
+    pub fn devices(&self) -> Vec<&str> {
+        let groups = self.hierarchies.iter().flat_map(|hierarchy| &hierarchy.groups);
+        let limits = groups.flat_map(|group| group.device_limits.values().flatten());
+        let mut devices: Vec<_> = limits.filter_map(|limit| limit.device.as_deref()).collect();
+        devices.retain(|device| *device != DEFAULT_DEVICE);
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        Bound::Hierarchies.check(self.hierarchies.len(), MAX_HIERARCHIES)?;
+        Bound::Groups.check(self.unread.len(), MAX_GROUPS)?;
+        for hierarchy in &self.hierarchies {
+            Bound::Groups.check(hierarchy.groups.len(), MAX_GROUPS)?;
+            let tasks = hierarchy
+                .groups
+                .iter()
+                .map(|group| group.processes.len() + group.threads.len())
+                .sum();
+            Bound::Tasks.check(tasks, MAX_TASKS)?;
+            hierarchy.validate()?;
+        }
+        Ok(())
+    }
+}
+
+/// Only the version: what else a newer record says is not looked at.
+#[derive(Deserialize)]
+struct VersionProbe {
+    version: u32,
+}
+
+impl Hierarchy {
+    /// The container's own cgroup, absent where it could not be read.
+    #[must_use]
+    pub fn top(&self) -> Option<&Group> {
+        self.groups.first()
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            let parent_known = group.path.parent().is_none_or(|parent| seen.contains(&parent));
+            if (index == 0) != group.path.is_empty() || !parent_known || !seen.insert(group.path.clone()) {
+                return Err(group.bad("path"));
+            }
+            group.validate(self.version)?;
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn bad(&self, what: &'static str) -> Error {
+        Error::Record {
+            group: self.path.clone(),
+            what,
+        }
+    }
+
+    fn validate(&self, version: HierarchyVersion) -> Result<(), Error> {
+        for (name, value) in &self.limits {
+            match files::find(version, name) {
+                Some(file) if file.shape != Shape::Devices && file.shape.accepts(value) => {}
+                _ => return Err(self.bad("limits")),
+            }
+        }
+        for (name, limits) in &self.device_limits {
+            let known = files::find(version, name).is_some_and(|file| file.shape == Shape::Devices);
+            if !known || !limits.iter().all(DeviceLimit::is_valid) {
+                return Err(self.bad("device_limits"));
+            }
+        }
+        let mut owners = self.delegated.values().chain([&self.owner]);
+        if !owners.all(|owner| owner.permissions().is_some()) {
+            return Err(self.bad("mode"));
+        }
+        if !self.delegated.keys().all(|name| files::is_delegable(name)) {
+            return Err(self.bad("delegated"));
+        }
+        Ok(())
+    }
+}
+
+impl Owner {
+    /// The permission bits; `None` when `mode` is no octal number up to 07777.
+    #[must_use]
+    pub fn permissions(&self) -> Option<u32> {
+        let digits = (1..=4).contains(&self.mode.len()) && self.mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        digits.then(|| u32::from_str_radix(&self.mode, 8).ok()).flatten()
+    }
+}
+
+impl DeviceLimit {
+    /// Whether a limit read from an archive can be used: a single line, and a path that can only name a device.
+    fn is_valid(&self) -> bool {
+        let device = self.device.as_deref();
+        let below_dev = |path: &str| {
+            path.strip_prefix("/dev/")
+                .is_some_and(|name| name.len() <= MAX_NAME && is_nested(name))
+        };
+        let number = self
+            .number
+            .as_deref()
+            .is_none_or(|number| parse_number(number).is_some());
+        device.is_none_or(|device| device == DEFAULT_DEVICE || below_dev(device))
+            && number
+            && Shape::Text.accepts(&self.value)
+    }
+}
+
+/// Parses `MAJOR:MINOR`.
+pub(super) fn parse_number(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(major) && digits(minor)).then_some(())?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
