@@ -108,6 +108,9 @@ pub enum Error {
     /// Of the mounts.
     #[error(transparent)]
     Mounts(#[from] crate::mounts::Error),
+    /// Of the cgroups.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
     /// A small entry could not be written as JSON.
     #[error("writing {entry} as JSON")]
     Json {
@@ -143,6 +146,7 @@ impl Error {
             Self::Runtime(error) => error.kind(),
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
+            Self::Cgroup(error) => error.kind(),
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }
     }

@@ -182,7 +182,8 @@ pub struct ImportRequest {
 }
 
 /// CRIU's switches of a restore, under runc's names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct RestoreOptions {
     /// Restore established TCP connections; on by itself when the dump has them.
     pub tcp_established: bool,
@@ -197,17 +198,21 @@ pub struct RestoreOptions {
     /// Restore links made by the dump's `link-remap`.
     pub link_remap: bool,
     /// How cgroups are treated: soft, full, strict, ignore.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub manage_cgroups_mode: Option<String>,
     /// Namespaces restored empty.
     pub empty_ns: Vec<String>,
     /// Punch pages out of the images while they are read.
     pub auto_dedup: bool,
     /// The runtime writes one byte to this descriptor when the restore is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_fd: Option<i32>,
     /// Do not use pivot_root.
     pub no_pivot: bool,
     /// Security label profile of the restored processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lsm_profile: Option<String>,
     /// Mount context of the restored processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lsm_mount_context: Option<String>,
 }

@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use step::{Owner, RestoreCommand, RestoreSwitches, Step};
+pub use step::{Owner, RestoreCommand, Step};
 pub use warning::Warning;
 
 use super::host::{CgroupSummary, CgroupView, HostView, PathKind};

@@ -71,6 +71,8 @@ pub struct Restore<'a> {
     pub pid_file: Option<&'a Path>,
     /// Socket that receives the terminal's master.
     pub console_socket: Option<&'a Path>,
+    /// systemd makes the container's cgroup.
+    pub systemd_cgroup: bool,
     /// The switches.
     pub options: &'a RestoreOptions,
 }

@@ -56,11 +56,14 @@ impl Oci {
     }
 
     /// A command that logs to where [`logs`] says.
-    fn logging(&self, subcommand: &str, logs: &Logs) -> Command {
+    fn logging(&self, subcommand: &str, logs: &Logs, systemd_cgroup: bool) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--log").arg(&logs.runtime).arg("--log-format").arg("json");
         if let Some(root) = &self.state_root {
             command.arg("--root").arg(root);
+        }
+        if systemd_cgroup {
+            command.arg("--systemd-cgroup");
         }
         command.arg(subcommand);
         command
@@ -172,7 +175,7 @@ impl Runtime for Oci {
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
         let flags = self.flags("checkpoint")?;
         let logs = logs(request.work, "dump.log");
-        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("checkpoint", &logs));
+        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("checkpoint", &logs, false));
         let options = request.options;
         composer.value("--image-path", Some(request.images))?;
         composer.value("--work-path", Some(request.work))?;
@@ -200,7 +203,11 @@ impl Runtime for Oci {
         check_id(request.id)?;
         let flags = self.flags("restore")?;
         let logs = logs(request.work, "restore.log");
-        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("restore", &logs));
+        let mut composer = Composer::new(
+            self.kind.name(),
+            &flags,
+            self.logging("restore", &logs, request.systemd_cgroup),
+        );
         let options = request.options;
         composer.value("--bundle", Some(request.bundle))?;
         composer.value("--image-path", Some(request.images))?;

@@ -1,7 +1,8 @@
 //! The names in the configuration, and the restore with what comes after it.
 
 use super::policy::runtime_name;
-use super::{Planner, RestoreCommand, RestoreSwitches, Step, Warning};
+use super::{Planner, RestoreCommand, Step, Warning};
+use crate::request::RestoreOptions;
 use crate::rewrite::spec::{annotations, names};
 
 impl Planner<'_> {
@@ -48,7 +49,7 @@ impl Planner<'_> {
     }
 
     /// CRIU wants most of the dump's switches again; the request adds to them and decides where only one can be.
-    fn switches(&self) -> RestoreSwitches {
+    fn switches(&self) -> RestoreOptions {
         let (dump, asked) = (&self.manifest.options, &self.request.restore);
         let mut empty_ns = dump.empty_ns.clone();
         empty_ns.extend(
@@ -58,7 +59,7 @@ impl Planner<'_> {
                 .filter(|kind| !dump.empty_ns.contains(kind))
                 .cloned(),
         );
-        RestoreSwitches {
+        RestoreOptions {
             tcp_established: (dump.tcp_established || asked.tcp_established) && !asked.tcp_close,
             tcp_close: asked.tcp_close,
             ext_unix_sk: dump.ext_unix_sk || asked.ext_unix_sk,

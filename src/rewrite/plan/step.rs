@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::host::Limit;
 use super::super::layout::Name;
 use crate::manifest::FileType;
+use crate::request::RestoreOptions;
 
 /// A user and a group of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -156,41 +157,5 @@ pub struct RestoreCommand {
     /// systemd makes the cgroup: the runtime's global switch `--systemd-cgroup`.
     pub systemd_cgroup: bool,
     /// CRIU's switches, those of the dump repeated.
-    pub options: RestoreSwitches,
-}
-
-/// CRIU's switches of a restore, under runc's names, with those of the dump repeated.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct RestoreSwitches {
-    /// Restore established TCP connections.
-    pub tcp_established: bool,
-    /// Close them instead.
-    pub tcp_close: bool,
-    /// Allow Unix sockets with an outside end.
-    pub ext_unix_sk: bool,
-    /// Restore a job of a terminal that is not the container's own.
-    pub shell_job: bool,
-    /// Restore file locks.
-    pub file_locks: bool,
-    /// Restore links made by the dump's `link-remap`.
-    pub link_remap: bool,
-    /// How cgroups are treated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub manage_cgroups_mode: Option<String>,
-    /// Namespaces restored empty.
-    pub empty_ns: Vec<String>,
-    /// Punch pages out of the images while they are read.
-    pub auto_dedup: bool,
-    /// Descriptor that receives a byte when the restore is ready.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_fd: Option<i32>,
-    /// Do not use pivot_root.
-    pub no_pivot: bool,
-    /// Security label profile of the restored processes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lsm_profile: Option<String>,
-    /// Mount context of the restored processes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lsm_mount_context: Option<String>,
+    pub options: RestoreOptions,
 }
