@@ -46,6 +46,14 @@ fn the_schema_of_events_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_import_plans_is_up_to_date() {
+    same(
+        &root().join("schema/import-plan-v1.schema.json"),
+        ckpt::rewrite::plan_schema().as_bytes(),
+    );
+}
+
+#[test]
 fn the_table_of_exit_codes_is_up_to_date() {
     let path = root().join("docs/exit-codes.md");
     let text = fs::read_to_string(&path).unwrap();

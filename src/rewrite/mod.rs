@@ -23,6 +23,6 @@ pub use apply::{Applied, Contents, apply};
 pub use error::Error;
 pub use host::{CgroupSummary, CgroupView, HostView, Limit, PathKind};
 pub use layout::{CONTAINERS_DIR, Layout, Name};
-pub use plan::{Inputs, Plan, Step, plan, questions};
+pub use plan::{Inputs, Plan, Step, plan, plan_schema, questions};
 pub use refusal::{Refusal, Refusals};
 pub use spec::{Change, Spec};

@@ -88,6 +88,12 @@ impl Plan {
     }
 }
 
+/// The JSON Schema of [`Plan::to_json`], the text of `schema/import-plan-v1.schema.json`.
+#[must_use]
+pub fn plan_schema() -> String {
+    format!("{:#}\n", schemars::schema_for!(Plan).to_value())
+}
+
 /// Plans an import.
 ///
 /// # Errors
@@ -246,5 +252,9 @@ impl<'a> Planner<'a> {
     }
 }
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod tests;

@@ -46,8 +46,8 @@ impl Planner<'_> {
 
     fn plan_from_own(&mut self, index: usize) {
         match self.request.netns.clone() {
-            // The loopback step comes with the restore.
-            Netns::Keep | Netns::New => self.warn(Warning::EmptyNetwork),
+            // Runtimes make it with a loopback only, and the restore ends with bringing that up.
+            Netns::Keep | Netns::New => {}
             Netns::Path(path) => {
                 self.need_netns(&path);
                 namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());

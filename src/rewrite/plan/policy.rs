@@ -140,7 +140,10 @@ impl Planner<'_> {
                 known: devices.iter().map(|device| device.path.clone()).collect(),
             });
         }
-        let rules = self.read(devices::rules_beyond_default).unwrap_or_default();
+        let given: Vec<_> = devices.iter().filter(|device| allowed.contains(&device.path)).collect();
+        let rules = self
+            .read(|spec| devices::rules_beyond(spec, &given))
+            .unwrap_or_default();
         if rules > 0 {
             self.warn(Warning::DevicesAllowed { rules });
         }

@@ -20,7 +20,7 @@ pub enum Warning {
     },
     /// The container uses the host's network.
     HostNetwork,
-    /// The container's own network namespace has no interfaces but the loopback.
+    /// The container's new network namespace has no interfaces but the loopback.
     EmptyNetwork,
     /// A namespace that was shared on the source host is the container's own here.
     NamespaceUnshared {
@@ -79,7 +79,7 @@ impl fmt::Display for Warning {
             }
             Self::HostNetwork => f.write_str("the container uses this host's network"),
             Self::EmptyNetwork => f.write_str(
-                "the container's network namespace has no interface but the loopback; --netns PATH gives it one that has",
+                "the container's new network namespace has no interface but the loopback; --netns PATH takes one that has",
             ),
             Self::NamespaceUnshared { kind } => {
                 write!(f, "the container shared its {kind} namespace; here it has one of its own")
@@ -96,7 +96,7 @@ impl fmt::Display for Warning {
                 write!(f, "the files in {root:?} are not the ones that the container's changes were made over")
             }
             Self::DevicesAllowed { rules } => {
-                write!(f, "the container's device rules allow devices beyond the default ones ({rules} rules)")
+                write!(f, "rules of the container's cgroup that allow devices beyond the default and the allowed ones: {rules}")
             }
             Self::CgroupMode { destination } => write!(
                 f,

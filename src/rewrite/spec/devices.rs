@@ -74,11 +74,12 @@ fn read_one(device: &Value, pointer: &str) -> Result<Device, SpecError> {
     })
 }
 
-/// How many rules of `linux.resources.devices` allow something that is no default device, and no pseudo-terminal.
+/// How many rules of `linux.resources.devices` allow something that is no default device, no pseudo-terminal and none of
+/// the devices in `given`.
 ///
 /// # Errors
 /// When the shape is wrong.
-pub fn rules_beyond_default(spec: &Value) -> Result<usize, SpecError> {
+pub fn rules_beyond(spec: &Value, given: &[&Device]) -> Result<usize, SpecError> {
     let mut count = 0;
     for (index, rule) in list_at(spec, "/linux/resources/devices")?.iter().enumerate() {
         let pointer = format!("/linux/resources/devices/{index}");
@@ -93,7 +94,10 @@ pub fn rules_beyond_default(spec: &Value) -> Result<usize, SpecError> {
         let harmless = string_at(rule, "/access")
             .map_err(within)?
             .is_some_and(|access| access == "m");
-        if allow && !harmless && !is_default_rule(numbers) {
+        let known = given
+            .iter()
+            .any(|device| numbers == (Some(device.major), Some(device.minor)));
+        if allow && !harmless && !known && !is_default_rule(numbers) {
             count += 1;
         }
     }
