@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 
-use ckpt::archive::{Compression, Digest, Writer, WriterOptions};
+use ckpt::archive::{Compression, Digest, Reader, ReaderOptions, Writer, WriterOptions};
 use support::archives::{self, Build, options, path};
 use support::commands::{output, pipe};
 
@@ -68,6 +68,32 @@ fn threads_and_pieces_change_no_byte() {
             let (bytes, _) = writer.finish().expect("finished");
             assert!(bytes == expected, "{compression}: {threads} threads, pieces of {piece}");
         }
+    }
+}
+
+#[test]
+fn the_reader_reads_it() {
+    for compression in ["zstd", "gzip", "none"] {
+        let (archive, summary) = Build::sample().options(options(compression)).finish();
+        let mut reader = Reader::new(archive.as_slice(), ReaderOptions::default()).expect("reader");
+        assert_eq!(reader.manifest_text(), archives::manifest());
+        for (name, content) in archives::sample().into_iter().skip(1) {
+            let mut entry = reader.next().expect(name).expect(name);
+            assert_eq!(
+                (entry.entry().path.as_str(), entry.entry().size),
+                (name, content.len() as u64)
+            );
+            let mut found = Vec::new();
+            entry.read_to_end(&mut found).expect(name);
+            assert!(found == content, "{compression}: {name}");
+        }
+        assert!(reader.next().expect("end").is_none());
+        let verified = reader.finish().expect("verified");
+        assert_eq!(
+            (verified.identity, verified.stored_bytes),
+            (summary.identity, summary.stored_bytes)
+        );
+        assert_eq!(archives::verify(&archive).expect("skipping"), verified);
     }
 }
 

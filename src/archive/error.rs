@@ -364,6 +364,9 @@ pub enum FrameProblem {
     /// A block has a type or size that is not allowed.
     #[error("a block is not as the format prescribes")]
     Block,
+    /// Its bytes are not those that the index has the digest of.
+    #[error("does not match its digest in index.json")]
+    Digest,
     /// It does not decompress to what its header says.
     #[error("does not decompress to what its header says")]
     Decode,

@@ -33,6 +33,11 @@ impl<R: Read> Input<R> {
         self.offset
     }
 
+    /// Offset of what was read so far, handed out or not.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + (self.end - self.start) as u64
+    }
+
     /// The next `count` bytes without taking them; fewer only at the end. `count` is at most the buffer's size.
     pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         if self.end - self.start < count {

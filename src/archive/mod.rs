@@ -10,6 +10,7 @@
 //! ```
 
 mod contenthash;
+mod deframer;
 mod digest;
 mod error;
 pub mod format;
@@ -21,10 +22,12 @@ mod input;
 pub mod limits;
 mod path;
 mod pool;
+mod reader;
 mod seektable;
 mod sink;
 mod sums;
 mod tail;
+mod tarstream;
 mod writer;
 
 pub use digest::{Digest, NotADigest};
@@ -33,6 +36,7 @@ pub use frames::{Codec, Compression};
 pub use index::{Entry, Frame, Index};
 pub use limits::Limits;
 pub use path::ArchivePath;
+pub use reader::{EntryReader, Reader, ReaderOptions, Verified};
 pub use sink::{Durable, Sink};
 pub use writer::{EntryWriter, Summary, Writer, WriterOptions};
 

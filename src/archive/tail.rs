@@ -9,9 +9,12 @@ use super::format::{INDEX, SUMS};
 use super::frames::{Codec, store};
 use super::header::{BLOCK, Header, padding};
 use super::index::Index;
-use super::limits::{FRAME_SIZE, MAX_INDEX, MAX_SUMS};
+use super::limits::{FRAME_SIZE, MAX_INDEX, MAX_SIGNATURE, MAX_SUMS};
 use super::path::ArchivePath;
 use super::sums;
+
+/// The most frames that a tail has.
+pub(super) const MAX_TAIL_FRAMES: usize = (MAX_INDEX + MAX_SUMS + MAX_SIGNATURE) as usize / FRAME_SIZE + 2;
 
 /// Content of the entries at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]

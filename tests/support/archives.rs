@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use ckpt::archive::{ArchivePath, Summary, Writer, WriterOptions};
+use ckpt::archive::{ArchivePath, Error, Reader, ReaderOptions, Summary, Verified, Writer, WriterOptions};
 
 /// A time that is not zero, so that it is seen where it is lost.
 pub const MTIME: u64 = 1_700_000_000;
@@ -108,6 +108,18 @@ impl Build {
         }
     }
 
+    /// Of [`small`].
+    pub fn small() -> Self {
+        let entries = small()
+            .into_iter()
+            .map(|(name, content)| (name.to_owned(), content))
+            .collect();
+        Self {
+            entries,
+            options: options("zstd"),
+        }
+    }
+
     /// Of [`sample`].
     pub fn sample() -> Self {
         let entries = sample()
@@ -139,4 +151,25 @@ impl Build {
     pub fn bytes(self) -> Vec<u8> {
         self.finish().0
     }
+}
+
+/// Reads an archive to its end.
+pub fn verify(archive: &[u8]) -> Result<Verified, Error> {
+    let options = ReaderOptions {
+        threads: NonZeroUsize::new(2).expect("two"),
+        ..ReaderOptions::default()
+    };
+    Reader::new(archive, options)?.finish()
+}
+
+/// Small entries, so that thousands of damaged copies can be read: some share a frame, one has its own.
+pub fn small() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("ckpt.json", manifest()),
+        ("spec.dump", b"{\"ociVersion\":\"1.2.0\"}".to_vec()),
+        ("checkpoint/core-1.img", memory(700, 3)),
+        ("checkpoint/pages-1.img", memory(70_000, 4)),
+        ("checkpoint/pages-2.img", memory(512, 5)),
+        ("dump.log", b"(00.000000) done\n".to_vec()),
+    ]
 }
