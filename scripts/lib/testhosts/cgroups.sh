@@ -1,17 +1,19 @@
 # The machine's cgroups: every host gets one in each hierarchy, beneath the caller's own.
 #
-# Beneath the caller's own, because that is where a session may make some and where its use is accounted; hosts see
-# theirs as the root through a cgroup namespace, so nothing a container runtime does there reaches further up.
+# Version 1: beneath the caller's own, where its use is accounted. Version 2: beneath the root, because a cgroup that has
+# processes offers no controllers to those below it; for the same reason a host's processes are in a leaf of its cgroup.
+# Hosts see theirs as the root through a cgroup namespace, so nothing a container runtime does there reaches further up.
 # Sourced, never run.
 # shellcheck shell=bash
 
 # hierarchies: one line "CONTROLLERS MOUNTPOINT OWN-PATH" for each hierarchy, CONTROLLERS being "unified" for version 2
 # and "name=systemd" and the like for named ones.
 hierarchies() {
-    local id controllers path mountpoint
-    while IFS=: read -r id controllers path; do
+    local controllers path mountpoint
+    while IFS=: read -r _ controllers path; do
         [[ -n $controllers ]] || controllers=unified
         mountpoint=$(hierarchy_mountpoint "$controllers") || continue
+        [[ $controllers != unified ]] || path=''
         printf '%s %s %s\n' "$controllers" "$mountpoint" "${path%/}"
     done </proc/self/cgroup
 }
@@ -56,12 +58,23 @@ inherit_cpuset() {
     done
 }
 
-# Offers what controllers there are to the cgroups below. None do on a machine that has them all in version 1.
+# delegate DIR: offers DIR all controllers its parent has. There may be none, where all are mounted as version 1.
 delegate() {
-    local controller
-    for controller in $(<"${1%/*}/cgroup.controllers"); do
-        echo "+$controller" 2>/dev/null >"${1%/*}/cgroup.subtree_control" || :
+    local parent=${1%/*} controller
+    for controller in $(<"$parent/cgroup.controllers"); do
+        [[ " $(<"$parent/cgroup.subtree_control") " != *" $controller "* ]] || continue
+        { echo "+$controller" >"$parent/cgroup.subtree_control"; } 2>/dev/null || continue
+        [[ $parent == */ckpt-testhosts-* ]] || printf '%s %s\n' "$controller" "$parent/cgroup.subtree_control" >>"$session/delegated"
     done
+}
+
+# withdraw: takes back what delegate changed in cgroups that are not ours. Refused while another session uses it.
+withdraw() {
+    local controller file
+    [[ -r $1/delegated ]] || return 0
+    while read -r controller file; do
+        { echo "-$controller" >"$file"; } 2>/dev/null || :
+    done <"$1/delegated"
 }
 
 # thaw_cgroups DIR...: a task frozen by a version 1 freezer does not even die of SIGKILL.
@@ -77,9 +90,9 @@ thaw_cgroups() {
 
 # remove_cgroups DIR...: innermost first. A cgroup whose last task has just died may be busy for a moment.
 remove_cgroups() {
-    local dir try
+    local dir
     for dir in "$@"; do
-        for try in {1..50}; do
+        for _ in {1..50}; do
             [[ -d $dir ]] || break
             find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null && break
             sleep 0.1

@@ -16,11 +16,17 @@ session_main() {
     source "$session/settings"
     mount -t proc proc /proc
     make_switch
-    local name
+    local name unshared=()
     for name in "${hosts[@]}"; do
         start_host "$name"
     done
     await_hosts
+    local number
+    # Nothing of a host's may stay in its root cgroup, not even the unshare that waits for it.
+    for number in "${!hosts[@]}"; do
+        enter_leaves "${hosts[number]}" "${unshared[number]}"
+        offer_controllers "${hosts[number]}"
+    done
     echo up
     exec >/dev/null 2>&1
     reap
@@ -65,13 +71,31 @@ make_link() {
 }
 
 start_host() {
-    local name=$1 procs
+    local name=$1 root
     # In a subshell that moves into the host's cgroups first: unshare --cgroup takes the current ones as the roots.
     (
-        while read -r procs; do echo "$BASHPID" >"$procs"; done <"$session/hosts/$name/cgroups"
+        while read -r root; do echo "$BASHPID" >"$root/cgroup.procs"; done <"$session/hosts/$name/roots"
         exec setpriv --pdeathsig KILL nsenter --net="$session/mnt/$name" unshare --mount --pid --uts --ipc --cgroup \
             --fork --kill-child --propagation private /bin/bash "$0" host "$session" "$name" >&"$ready_in"
     ) &
+    unshared+=("$!")
+}
+
+# enter_leaves HOST PID
+enter_leaves() {
+    local procs
+    while read -r procs; do echo "$2" >"$procs"; done <"$session/hosts/$1/cgroups"
+}
+
+# offer_controllers HOST: as systemd does, so that containers can use what version 2 controllers there are.
+offer_controllers() {
+    local root controller
+    while read -r root; do
+        [[ -e $root/cgroup.controllers ]] || continue
+        for controller in $(<"$root/cgroup.controllers"); do
+            { echo "+$controller" >"$root/cgroup.subtree_control"; } 2>/dev/null || :
+        done
+    done <"$session/hosts/$1/roots"
 }
 
 await_hosts() {
@@ -103,6 +127,7 @@ host_main() {
     # shellcheck disable=SC1091
     source "$session/settings"
     dir=$session/hosts/$name root=$session/hosts/$name/root
+    enter_leaves "$name" $$
     echo "$name" >/proc/sys/kernel/hostname
     mount_tree
     mount_system

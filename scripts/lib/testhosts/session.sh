@@ -5,7 +5,7 @@
 #   DIR/log             what went wrong while starting
 #   DIR/cgroups         the session's cgroups, one per line
 #   DIR/init            "PID STARTTIME" of the session's first process; when it dies all the others do
-#   DIR/hosts/HOST/     pid, cgroups (for exec), upper (changes to the tree), and the host's plain directories
+#   DIR/hosts/HOST/     pid and cgroups (for exec), upper (changes to the tree), and the host's plain directories
 #
 # `up` holds a lock on $CACHE/sessions/ID for as long as it lives, so a session whose lock is free is a dead one's.
 # Mounts and interfaces exist only in the session's namespaces and go with them. Sourced, never run.
@@ -108,12 +108,25 @@ lay_out() {
         dir=$session/hosts/$name
         mkdir -p "$dir"/{upper,work,root} "${PLAIN_DIRECTORIES[@]/#/$dir/}"
         chmod 1777 "$dir/var/tmp"
-        make_cgroups "$parent_cgroup/$name" | sed 's|$|/cgroup.procs|' >"$dir/cgroups"
+        make_cgroups "$parent_cgroup/$name" >"$dir/roots"
+        leaves <"$dir/roots" >"$dir/cgroups"
     done
     local workload_trees=("$(tree_path debian):/workloads/debian:ro" "$(tree_path busybox):/workloads/busybox:ro"
         "$(absolute "$here/../tests/workloads"):/opt/workloads:ro")
     binds=("${workload_trees[@]}" "${binds[@]}")
     declare -p session cgroup_mode lower hosts binds PLAIN_DIRECTORIES | sed 's/^declare -[-a]*r/declare -a/' >"$session/settings"
+}
+
+# leaves: of a host's cgroups, the files by which its processes are put where they belong.
+leaves() {
+    local dir
+    while read -r dir; do
+        if [[ -e $dir/cgroup.controllers ]]; then
+            dir+=/init
+            mkdir -p "$dir"
+        fi
+        printf '%s\n' "$dir/cgroup.procs"
+    done
 }
 
 # start: the session's processes. Should this one be killed, --pdeathsig ends unshare, --kill-child the session's first
@@ -180,6 +193,7 @@ tear_down() {
     [[ ! -s $dir/init ]] || kill_session "$(<"$dir/init")" "${cgroups[@]}"
     wait_until_empty "${cgroups[@]}"
     remove_cgroups "${cgroups[@]}"
+    withdraw "$dir"
     remove_files "$dir"
     rm -f "$registered"
     unlock
@@ -213,7 +227,7 @@ wait_until_empty() {
 
 remove_files() {
     local entry
-    for entry in hosts ssh mnt settings log cgroups init; do
+    for entry in hosts ssh mnt settings log cgroups delegated init; do
         rm -rf --one-file-system "${1:?}/$entry" || log "cannot remove $1/$entry"
     done
     rmdir "$1" 2>/dev/null || :

@@ -16,7 +16,7 @@ readonly MACHINE_PACKAGES=(mmdebstrap iproute2 openssh-client util-linux)
 readonly HOST_PACKAGES=(
     criu libcriu2 runc crun podman lxc checkpointctl
     iproute2 procps nftables iptables iputils-arping iputils-ping netcat-openbsd
-    openssh-server openssh-client busybox-static zstd xz-utils jq python3-minimal strace
+    openssh-server openssh-client busybox-static zstd xz-utils jq python3 strace
 )
 readonly CRIU_42_PACKAGES=(criu libcriu2 libcompel1)
 readonly WORKLOAD_PACKAGES=(
@@ -36,6 +36,8 @@ readonly APT_OPTIONS=(--aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Ac
 # Manual pages and translations are never read on a test host.
 readonly DPKG_OPTIONS=(--dpkgopt=path-exclude=/usr/share/man/* --dpkgopt=path-exclude=/usr/share/locale/*
     --dpkgopt=path-exclude=/usr/share/doc/*)
+
+readonly KEEP_DAYS=2
 
 readonly TREES=(criu-4.1 criu-4.2 debian busybox)
 
@@ -131,9 +133,11 @@ tree_path() { printf '%s/trees/%s.%s\n' "$CACHE" "$1" "$(recipe_hash)"; }
 ensure_tree() {
     local name=$1 path partial
     path=$(tree_path "$name")
-    [[ -d $path ]] && return
+    if [[ -d $path ]]; then
+        touch "$path"
+        return
+    fi
     log "building $name"
-    mkdir -p "$CACHE/trees"
     partial=$(mktemp -d "$CACHE/trees/.building.XXXXXX")
     # In the background, because bash ignores errexit inside a condition.
     (
@@ -146,21 +150,17 @@ ensure_tree() {
         die "building $name failed; the whole log is $CACHE/$name.log"
     fi
     chmod 755 "$partial"
+    touch "$partial"
     mv "$partial" "$path"
 }
 
-# remove_superseded: trees of older recipes and what interrupted builds left. Only when no session may be using them.
+# remove_superseded: what interrupted builds left, and trees not asked for in days. Not at once: another checkout with
+# another recipe may be using the same cache. Only called when no session is running.
 remove_superseded() {
-    local path name
-    for path in "$CACHE"/trees/.building.*; do
-        [[ -d $path ]] && rm -rf --one-file-system "$path"
+    local path
+    for path in "$CACHE"/trees/.building.* $(find "$CACHE/trees" -mindepth 1 -maxdepth 1 -mtime "+$KEEP_DAYS"); do
+        [[ ! -d $path ]] || rm -rf --one-file-system "$path"
     done
-    for path in "$CACHE"/trees/*; do
-        name=${path##*/}
-        name=${name%.*}
-        [[ -d $path && $path != "$(tree_path "$name" 2>/dev/null)" ]] && rm -rf --one-file-system "$path"
-    done
-    return 0
 }
 
 install_machine_packages() {
@@ -187,7 +187,7 @@ prepare() {
         esac
         shift
     done
-    mkdir -p "$CACHE"
+    mkdir -p "$CACHE/trees"
     exec {prepare_lock}>"$CACHE/prepare.lock"
     flock "$prepare_lock"
     install_machine_packages "${MACHINE_PACKAGES[@]}"
