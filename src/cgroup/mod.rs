@@ -13,6 +13,8 @@ mod apply;
 mod directory;
 mod expect;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod hierarchy;
 mod idset;
 mod plan;

@@ -42,7 +42,12 @@ impl Place {
     /// The path, for people.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.directory.join(self.group.as_str())
+        // Joining nothing would end the path with a slash.
+        if self.group.is_empty() {
+            self.directory.clone()
+        } else {
+            self.directory.join(self.group.as_str())
+        }
     }
 }
 
@@ -123,7 +128,7 @@ impl Planner<'_> {
             // The files of the cgroup core have no controller.
             trees.push((unified, BTreeSet::from([""])));
         }
-        let mut elsewhere = false;
+        let mut elsewhere = Vec::new();
         for controller in &hierarchy.controllers {
             let here = self.target.with_controller(controller);
             match here.or_else(|| self.target.with_controller(counterpart(controller))) {
@@ -136,7 +141,7 @@ impl Planner<'_> {
                         None => trees.push((here, BTreeSet::from([controller.as_str()]))),
                     }
                 }
-                Some(_) => elsewhere = true,
+                Some(_) => elsewhere.push(controller.as_str()),
                 None if is_limited(hierarchy, controller) => {
                     self.warn(Warning::ControllerMissing {
                         controller: controller.clone(),
@@ -150,9 +155,11 @@ impl Planner<'_> {
                 self.group(here, group, controllers);
             }
         }
-        let lost = hierarchy.groups.len().saturating_sub(1);
-        if lost > 0 && (trees.is_empty() || elsewhere) {
-            self.tree_lost(&hierarchy.controllers.join(","), lost);
+        let below = hierarchy.groups.len().saturating_sub(1);
+        if below > 0 && trees.is_empty() {
+            self.tree_lost(&hierarchy.controllers.join(","), below);
+        } else if below > 0 && !elsewhere.is_empty() {
+            self.tree_lost(&elsewhere.join(","), below);
         }
     }
 
@@ -199,6 +206,9 @@ impl Planner<'_> {
     fn other_version(&mut self, record: &CgroupRecord) {
         for version in [HierarchyVersion::V1, HierarchyVersion::V2] {
             let moved = |controller: &str| {
+                if controller.is_empty() {
+                    return version == HierarchyVersion::V2 && self.target.unified().is_none();
+                }
                 let controller = counterpart(controller);
                 self.target
                     .with_controller(controller)
@@ -419,4 +429,140 @@ pub(super) fn fit_ids(name: &str, value: &str, here: Option<&IdSet>) -> (String,
     };
     let warning = lost.then(warning);
     (text, warning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::manifest::CgroupMode;
+
+    /// A plan as lines, one for each step and warning.
+    fn lines(plan: &ApplyPlan) -> String {
+        let step = |step: &Step| match step {
+            Step::Create { place } => format!("create {}", place.path().display()),
+            Step::InheritCpuset { place } => format!("inherit cpuset {}", place.path().display()),
+            Step::Write(write) => {
+                format!(
+                    "{} = {} ({:?})",
+                    write.place.path().join(&write.file).display(),
+                    write.value,
+                    write.expect
+                )
+            }
+            Step::DeviceRules { place, rules } => format!("rules {}: {}", place.path().display(), rules.join("; ")),
+            Step::Own { place, file, owner } => {
+                let file = file.as_deref().unwrap_or(".");
+                format!(
+                    "own {}/{file}: {}:{} {}",
+                    place.path().display(),
+                    owner.uid,
+                    owner.gid,
+                    owner.mode
+                )
+            }
+        };
+        let steps = plan.steps.iter().map(step);
+        steps
+            .chain(plan.warnings.iter().map(|warning| format!("! {warning}")))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn every_host_is_planned_for_every_other() {
+        for source in ["v1", "hybrid", "v2"] {
+            let record = fixture::recorded(source);
+            for (name, mode) in [
+                ("v1", CgroupMode::V1),
+                ("hybrid", CgroupMode::Hybrid),
+                ("v2", CgroupMode::V2),
+            ] {
+                let plan = plan_apply(&record, &fixture::target(mode));
+                insta::assert_snapshot!(format!("plan-{source}-to-{name}"), lines(&plan));
+            }
+        }
+    }
+
+    #[test]
+    fn parents_come_before_children_and_subtree_control_before_both() {
+        let plan = plan_apply(&fixture::recorded("v2"), &fixture::target(CgroupMode::V2));
+        let at = |text: &str| lines(&plan).lines().position(|line| line.contains(text)).unwrap();
+        assert!(at("ct2/memory.max") < at("ct2/cgroup.subtree_control"));
+        assert!(at("ct2/cgroup.subtree_control") < at("create /cg/new/ct2/init.scope"));
+        assert!(at("create /cg/new/ct2/system.slice") < at("ct2/system.slice/memory.max"));
+        let plan = plan_apply(&fixture::recorded("v1"), &fixture::target(CgroupMode::V1));
+        let at = |text: &str| lines(&plan).lines().position(|line| line.contains(text)).unwrap();
+        assert!(at("inherit cpuset") < at("cpuset.cpus"));
+        assert!(at("ct2/memory.limit_in_bytes") < at("ct2/memory.memsw.limit_in_bytes"));
+        assert!(at("create /cg/memory/new/ct2/inner") < at("create /cg/memory/new/ct2/inner/deep er"));
+    }
+
+    #[test]
+    fn owners_are_kept_only_when_asked_for() {
+        let mut record = fixture::recorded("v2");
+        record.hierarchies[0].groups[1].owner.uid = 1000;
+        let owner = Owner {
+            uid: 1000,
+            gid: 1000,
+            mode: "0644".to_owned(),
+        };
+        record.hierarchies[0].groups[0]
+            .delegated
+            .insert("cgroup.procs".to_owned(), owner);
+        let mut target = fixture::target(CgroupMode::V2);
+        assert!(!lines(&plan_apply(&record, &target)).contains("own "));
+        target.keep_owners = true;
+        let text = lines(&plan_apply(&record, &target));
+        assert!(text.contains("own /cg/new/ct2/cgroup.procs: 1000:1000 0644"), "{text}");
+        assert!(text.contains("own /cg/new/ct2/init.scope/.: 1000:0 0755"), "{text}");
+        assert!(!text.contains("own /cg/new/ct2/.:"), "{text}");
+    }
+
+    #[test]
+    fn an_idle_group_has_no_weight() {
+        let mut record = fixture::recorded("v2");
+        record.hierarchies[0].groups[0]
+            .limits
+            .insert("cpu.idle".to_owned(), "1".to_owned());
+        for mode in [CgroupMode::V1, CgroupMode::V2] {
+            let text = lines(&plan_apply(&record, &fixture::target(mode)));
+            assert!(
+                !text.contains("ct2/cpu.weight") && !text.contains("ct2/cpu.shares"),
+                "{text}"
+            );
+            assert!(text.contains("ct2/cpu.idle = 1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_cgroups_keeps_nothing_and_says_so() {
+        let mut target = fixture::target(CgroupMode::V2);
+        target.hierarchies.clear();
+        let plan = plan_apply(&fixture::recorded("v2"), &target);
+        assert_eq!(plan.steps, []);
+        let missing = |name: &str| Warning::ControllerMissing {
+            controller: name.to_owned(),
+        };
+        for controller in ["cpu", "memory", "io", "pids", "hugetlb", "misc", "cpuset"] {
+            assert!(plan.warnings.contains(&missing(controller)), "{controller}");
+        }
+    }
+
+    #[test]
+    fn cpus_that_are_not_here_are_left_out() {
+        let here = "0-1".parse().unwrap();
+        let cases = [
+            ("0-3", "0-1", true),
+            ("0", "0", false),
+            ("1,0", "0-1", false),
+            ("4-7", "", true),
+            ("", "", false),
+        ];
+        for (value, kept, warned) in cases {
+            let (found, warning) = fit_ids("cpuset.cpus", value, Some(&here));
+            assert_eq!((found.as_str(), warning.is_some()), (kept, warned), "{value}");
+        }
+        assert_eq!(fit_ids("cpuset.cpus", "4-7", None).0, "4-7");
+    }
 }

@@ -45,20 +45,23 @@ pub struct Subject<'a> {
 /// [`Error::Read`] when the container's process is gone, [`Error::TooMuch`] when there are more cgroups or tasks than a
 /// record holds, [`Error::Path`] for cgroups nested too deeply or with names that are not UTF-8.
 pub fn record(subject: &Subject<'_>) -> Result<CgroupRecord, Error> {
-    Recorder::new(
+    record_at(
         subject,
         &Roots {
             proc: Path::new("/proc"),
             sys: Path::new("/sys"),
         },
-    )?
-    .record()
+    )
+}
+
+pub(super) fn record_at(subject: &Subject<'_>, roots: &Roots<'_>) -> Result<CgroupRecord, Error> {
+    Recorder::new(subject, roots)?.record()
 }
 
 /// Where the kernel's file systems are; elsewhere in tests.
-struct Roots<'a> {
-    proc: &'a Path,
-    sys: &'a Path,
+pub(super) struct Roots<'a> {
+    pub(super) proc: &'a Path,
+    pub(super) sys: &'a Path,
 }
 
 /// Reads a file of /proc or of a cgroup.
@@ -132,7 +135,7 @@ impl<'a> Recorder<'a> {
         if hierarchy.version == HierarchyVersion::V2 {
             hierarchy.controllers = hierarchy::controllers_of(&directory);
         }
-        hierarchy.groups = self.tree(&directory, hierarchy.version)?;
+        hierarchy.groups = self.tree(&directory, &hierarchy)?;
         Ok(Some(hierarchy))
     }
 
@@ -156,7 +159,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// A cgroup and those below it, each after its parent, brothers by name.
-    fn tree(&mut self, directory: &Path, version: HierarchyVersion) -> Result<Vec<Group>, Error> {
+    fn tree(&mut self, directory: &Path, hierarchy: &Hierarchy) -> Result<Vec<Group>, Error> {
         let mut groups = Vec::new();
         let mut pending = vec![GroupPath::default()];
         let mut members = Vec::new();
@@ -168,11 +171,11 @@ impl<'a> Recorder<'a> {
             for name in listing.groups.iter().rev() {
                 pending.push(path.join(name)?);
             }
-            let tids = self.tids(&here, version);
+            let tids = self.tids(&here, hierarchy.version);
             found += tids.len();
             Bound::Tasks.check(found, MAX_TASKS)?;
             members.push(tids);
-            groups.push(self.group(&here, path, &listing, version)?);
+            groups.push(self.group(&here, path, &listing, hierarchy)?);
         }
         for (group, tids) in groups.iter_mut().zip(&members) {
             self.assign(group, tids);
@@ -185,7 +188,7 @@ impl<'a> Recorder<'a> {
         here: &Path,
         path: GroupPath,
         listing: &Listing,
-        version: HierarchyVersion,
+        hierarchy: &Hierarchy,
     ) -> Result<Group, Error> {
         let metadata = std::fs::metadata(here).map_err(|source| Error::Read {
             path: here.into(),
@@ -208,7 +211,7 @@ impl<'a> Recorder<'a> {
                 }
                 _ => {}
             }
-            if let Some(file) = files::find(version, name).filter(|_| !is_inherited(version, here, name)) {
+            if let Some(file) = kept_file(hierarchy, here, name) {
                 self.limit(&mut group, file, name, &path);
             }
         }
@@ -322,6 +325,15 @@ impl Listing {
     }
 }
 
+/// The limit file of this name, where it is to be recorded. Version 1 has files of the cgroup core in every hierarchy, and
+/// one of them limits only cpusets.
+fn kept_file(hierarchy: &Hierarchy, here: &Path, name: &str) -> Option<&'static File> {
+    let file = files::find(hierarchy.version, name)?;
+    let own =
+        hierarchy.version == HierarchyVersion::V2 || hierarchy.controllers.iter().any(|known| known == file.controller);
+    (own && !is_inherited(hierarchy.version, here, name)).then_some(file)
+}
+
 /// Whether a cpuset of version 1 is its parent's: there an empty one cannot hold tasks, so whoever does not want to limit
 /// a cgroup copies what is above. Kept, it would confine the container to a part of a larger host.
 fn is_inherited(version: HierarchyVersion, here: &Path, name: &str) -> bool {
@@ -391,4 +403,98 @@ fn device_path(number: &str, sys: &Path) -> Option<String> {
         .split(|&byte| byte == b'\n')
         .find_map(|line| line.strip_prefix(b"DEVNAME="))?;
     Some(format!("/dev/{}", std::str::from_utf8(name).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn fixture_hosts_are_recorded() {
+        for host in ["v1", "hybrid", "v2"] {
+            insta::assert_json_snapshot!(format!("record-{host}"), fixture::recorded(host));
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back() {
+        for host in ["v1", "hybrid", "v2"] {
+            let record = fixture::recorded_as_is(host);
+            assert_eq!(
+                CgroupRecord::from_json(&record.to_json().unwrap()).unwrap(),
+                record,
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_runtimes_directory_is_preferred() {
+        let (mounts, directory) = (fixture::mounts("v2"), fixture::directory("v2"));
+        let cgroup = directory.join("sys/fs/cgroup/machine.slice/ct1/system.slice");
+        let subject = Subject {
+            pid: 4242,
+            mounts: &mounts,
+            directories: BTreeMap::from([(String::new(), cgroup)]),
+        };
+        let roots = Roots {
+            proc: &directory.join("proc"),
+            sys: &directory.join("sys"),
+        };
+        let record = record_at(&subject, &roots).unwrap();
+        assert_eq!(record.hierarchies[0].path.as_str(), "machine.slice/ct1/system.slice");
+        assert_eq!(record.hierarchies[0].groups[0].processes, [7]);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        let mounts = fixture::mounts("v2");
+        let subject = Subject {
+            pid: 1_999_999_999,
+            mounts: &mounts,
+            directories: BTreeMap::new(),
+        };
+        assert!(matches!(record(&subject), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn lines_of_devices_are_split() {
+        let sys = fixture::directory("v2").join("sys");
+        let limits = device_limits("default 100\n8:0 200\n\n9:9 rbps=1 wbps=2\n", &sys).unwrap();
+        let short: Vec<_> = limits
+            .iter()
+            .map(|limit| (limit.device.as_deref(), limit.value.as_str()))
+            .collect();
+        assert_eq!(
+            short,
+            [
+                (Some("default"), "100"),
+                (Some("/dev/sda"), "200"),
+                (None, "rbps=1 wbps=2")
+            ]
+        );
+        assert_eq!(
+            device_limits("250", &sys).unwrap()[0].device.as_deref(),
+            Some("default")
+        );
+        assert_eq!(device_limits("sda 1", &sys), None);
+    }
+
+    #[test]
+    fn lines_that_limit_nothing_are_left_out() {
+        let cases = [
+            ("net_prio.ifpriomap", "eth0 0", false),
+            ("net_prio.ifpriomap", "eth0 7", true),
+            ("rdma.max", "mlx5_0 hca_handle=max hca_object=max", false),
+            ("rdma.max", "mlx5_0 hca_handle=2 hca_object=max", true),
+            ("misc.max", "sev max", false),
+            ("misc.max", "sev 4", true),
+            ("memory.oom_control", "oom_kill_disable 0", true),
+            ("memory.oom_control", "oom_kill 3", false),
+        ];
+        for (file, line, kept) in cases {
+            assert_eq!(says_something(file, line), kept, "{file} {line}");
+        }
+    }
 }

@@ -7,10 +7,11 @@
 //! A record that was read is untrusted until [`CgroupRecord::from_json`] has returned it: from then on every path stays
 //! below the container's cgroup, every limit is a file of the table in `files`, and every count is bounded.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Shape};
@@ -160,9 +161,24 @@ pub enum UnreadReason {
 }
 
 /// A path below a cgroup: relative, bounded, without `.`, `..` or NUL. Empty for the cgroup itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct GroupPath(#[schemars(regex(pattern = r"^([^/\u0000]+(/[^/\u0000]+)*)?$"), length(max = 4096))] String);
+pub struct GroupPath(String);
+
+impl JsonSchema for GroupPath {
+    fn schema_name() -> Cow<'static, str> {
+        "GroupPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A path below a cgroup: relative, without empty names, `.`, `..` or NUL. Empty for the cgroup itself.",
+            "type": "string",
+            "maxLength": MAX_PATH,
+            "pattern": r"^((?!\.\.?(/|$))[^/\u0000]+(/(?!\.\.?(/|$))[^/\u0000]+)*)?$",
+        })
+    }
+}
 
 impl GroupPath {
     /// Checks a path.
@@ -386,4 +402,293 @@ pub(super) fn parse_number(text: &str) -> Option<(u32, u32)> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (digits(major) && digits(minor)).then_some(())?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn minimal() -> Value {
+        json!({
+            "version": 1,
+            "mode": "v2",
+            "hierarchies": [{
+                "version": "v2",
+                "controllers": ["memory"],
+                "mount_root": "/",
+                "mount_point": "/sys/fs/cgroup",
+                "path": "ct1",
+                "groups": [
+                    {
+                        "path": "",
+                        "owner": {"uid": 0, "gid": 0, "mode": "0755"},
+                        "limits": {"memory.max": "max"},
+                        "device_limits": {"io.max": [{"device": "/dev/sda", "number": "8:0", "value": "rbps=1"}]},
+                        "processes": [1],
+                    },
+                    {"path": "a", "owner": {"uid": 0, "gid": 0, "mode": "0755"}},
+                ],
+            }],
+        })
+    }
+
+    fn read(value: &Value) -> Result<CgroupRecord, Error> {
+        CgroupRecord::from_json(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_least_record_is_read() {
+        let record = read(&minimal()).unwrap();
+        assert_eq!(record.hierarchies[0].top().unwrap().processes, [1]);
+        assert_eq!(record.devices(), ["/dev/sda"]);
+    }
+
+    /// Sets one value of the least record, by JSON pointer.
+    fn with(pointer: &str, value: Value) -> Value {
+        let mut record = minimal();
+        *record.pointer_mut(pointer).unwrap() = value;
+        record
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        let paths = [
+            "/a",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".",
+            "a\0b",
+            "a\nb",
+            &"x".repeat(300),
+            &"a/".repeat(3000),
+        ];
+        for path in paths {
+            assert!(matches!(GroupPath::new(path), Err(Error::Path { .. })), "{path:?}");
+            assert!(
+                matches!(read(&with("/hierarchies/0/path", json!(path))), Err(Error::Json { .. })),
+                "{path:?}"
+            );
+        }
+        let deep = vec!["a"; MAX_DEPTH].join("/");
+        assert!(GroupPath::new(deep.clone()).is_ok());
+        assert!(GroupPath::new(format!("{deep}/a")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let group = |field: &str| format!("/hierarchies/0/groups/0/{field}");
+        let device = |value: Value| json!({"io.max": [value]});
+        let cases = [
+            ("a first group below", with(&group("path"), json!("b")), "path"),
+            ("a second top", with("/hierarchies/0/groups/1/path", json!("")), "path"),
+            ("no parent", with("/hierarchies/0/groups/1/path", json!("b/c")), "path"),
+            (
+                "an unknown file",
+                with(&group("limits"), json!({"cgroup.kill": "1"})),
+                "limits",
+            ),
+            (
+                "a file elsewhere",
+                with(&group("limits"), json!({"../memory.max": "1"})),
+                "limits",
+            ),
+            (
+                "a file of the other version",
+                with(&group("limits"), json!({"memory.limit_in_bytes": "1"})),
+                "limits",
+            ),
+            (
+                "a device file as a value",
+                with(&group("limits"), json!({"io.max": "8:0 rbps=1"})),
+                "limits",
+            ),
+            (
+                "two lines",
+                with(&group("limits"), json!({"memory.max": "1\n2"})),
+                "limits",
+            ),
+            (
+                "an escape sequence",
+                with(&group("limits"), json!({"memory.max": "\u{1b}[2J"})),
+                "limits",
+            ),
+            (
+                "no cpuset",
+                with(&group("limits"), json!({"cpuset.cpus": "all"})),
+                "limits",
+            ),
+            (
+                "a value as a device file",
+                with(&group("device_limits"), json!({"memory.max": []})),
+                "device_limits",
+            ),
+            (
+                "no device",
+                with(
+                    &group("device_limits"),
+                    device(json!({"device": "/etc/passwd", "value": "1"})),
+                ),
+                "device_limits",
+            ),
+            (
+                "a way out of /dev",
+                with(
+                    &group("device_limits"),
+                    device(json!({"device": "/dev/../x", "value": "1"})),
+                ),
+                "device_limits",
+            ),
+            (
+                "no number",
+                with(&group("device_limits"), device(json!({"number": "8", "value": "1"}))),
+                "device_limits",
+            ),
+            ("no mode", with(&group("owner/mode"), json!("rwx")), "mode"),
+            ("a mode too long", with(&group("owner/mode"), json!("07777777")), "mode"),
+        ];
+        for (name, record, wanted) in cases {
+            match read(&record) {
+                Err(Error::Record { what, .. }) => assert_eq!(what, wanted, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        let mut record = minimal();
+        record["hierarchies"][0]["groups"][0]["delegated"] =
+            json!({"release_agent": {"uid": 0, "gid": 0, "mode": "0644"}});
+        assert!(matches!(read(&record), Err(Error::Record { what: "delegated", .. })));
+    }
+
+    #[test]
+    fn other_versions_are_told_before_their_content() {
+        for version in [0, 2, 4_000_000_000_u32] {
+            let record = json!({"version": version, "shape": "another"});
+            assert!(matches!(read(&record), Err(Error::Version { found }) if found == version));
+        }
+        for text in ["", "[]", "{}", r#"{"version": "1"}"#, r#"{"version": 1}"#] {
+            assert!(
+                matches!(CgroupRecord::from_json(text.as_bytes()), Err(Error::Json { .. })),
+                "{text}"
+            );
+        }
+        let mut unknown = minimal();
+        unknown["more"] = json!(1);
+        assert!(matches!(read(&unknown), Err(Error::Json { .. })));
+    }
+
+    #[test]
+    fn counts_are_bounded() {
+        let group = |n: usize| json!({"path": if n == 0 { String::new() } else { n.to_string() }, "owner": {"uid": 0, "gid": 0, "mode": "0"}});
+        let groups: Vec<_> = (0..=MAX_GROUPS).map(group).collect();
+        let many = with("/hierarchies/0/groups", json!(groups));
+        assert!(matches!(
+            read(&many),
+            Err(Error::TooMuch {
+                what: Bound::Groups,
+                ..
+            })
+        ));
+        let tasks = with("/hierarchies/0/groups/0/processes", json!(vec![1; MAX_TASKS + 1]));
+        assert!(matches!(read(&tasks), Err(Error::TooMuch { what: Bound::Tasks, .. })));
+        let hierarchy = minimal()["hierarchies"][0].clone();
+        let hierarchies = with("/hierarchies", json!(vec![hierarchy; MAX_HIERARCHIES + 1]));
+        assert!(matches!(
+            read(&hierarchies),
+            Err(Error::TooMuch {
+                what: Bound::Hierarchies,
+                ..
+            })
+        ));
+        let large = vec![b' '; MAX_RECORD_BYTES + 1];
+        assert!(matches!(
+            CgroupRecord::from_json(&large),
+            Err(Error::TooMuch {
+                what: Bound::RecordBytes,
+                ..
+            })
+        ));
+    }
+
+    fn limits() -> impl Strategy<Value = BTreeMap<String, String>> {
+        let name = prop_oneof![
+            "memory\\.(max|high|low)",
+            "cpu\\.(max|weight)",
+            "hugetlb\\.[0-9]{1,2}MB\\.max",
+            "pids\\.max"
+        ];
+        proptest::collection::btree_map(name, "[ -~]{0,20}", 0..4)
+    }
+
+    fn devices() -> impl Strategy<Value = BTreeMap<String, Vec<DeviceLimit>>> {
+        let limit = (
+            proptest::option::of("/dev/[a-z]{1,4}(/[a-z0-9]{1,4})?"),
+            proptest::option::of("[0-9]{1,5}:[0-9]{1,5}"),
+            "[ -~]{0,20}",
+        );
+        let limit = limit.prop_map(|(device, number, value)| DeviceLimit { device, number, value });
+        proptest::collection::btree_map(
+            "io\\.(max|weight|latency)",
+            proptest::collection::vec(limit, 0..3),
+            0..3,
+        )
+    }
+
+    prop_compose! {
+        fn group(path: String)(
+            (uid, gid) in any::<(u32, u32)>(), mode in "[0-7]{4}", limits in limits(), device_limits in devices(),
+            processes in proptest::collection::vec(any::<i32>(), 0..4),
+            threads in proptest::collection::vec(any::<i32>(), 0..2), delegate in any::<bool>(),
+        ) -> Group {
+            let owner = Owner { uid, gid, mode };
+            let delegated = delegate.then(|| ("cgroup.procs".to_owned(), owner.clone())).into_iter().collect();
+            let path = GroupPath::new(path.clone()).unwrap();
+            Group { path, owner, delegated, limits, device_limits, processes, threads }
+        }
+    }
+
+    fn record() -> impl Strategy<Value = CgroupRecord> {
+        let groups = proptest::collection::btree_set("[a-zé]{3,8}(\\.slice)?", 0..4).prop_flat_map(|names| {
+            let paths = std::iter::once(String::new()).chain(names);
+            paths.map(group).collect::<Vec<_>>()
+        });
+        let hierarchy = (groups, "[a-z]{1,8}(/[a-z]{1,8}){0,3}").prop_map(|(groups, path)| Hierarchy {
+            version: HierarchyVersion::V2,
+            controllers: vec!["memory".to_owned()],
+            mount_root: "/".to_owned(),
+            mount_point: "/sys/fs/cgroup".to_owned(),
+            path: GroupPath::new(path).unwrap(),
+            groups,
+        });
+        (proptest::collection::vec(hierarchy, 0..3), "\\PC{0,10}").prop_map(|(hierarchies, what)| CgroupRecord {
+            version: RECORD_VERSION,
+            mode: CgroupMode::Hybrid,
+            hierarchies,
+            unread: vec![Unread {
+                what,
+                reason: UnreadReason::Failed,
+            }],
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(record in record()) {
+            prop_assert_eq!(CgroupRecord::from_json(&record.to_json().unwrap()).unwrap(), record);
+        }
+
+        #[test]
+        fn no_plan_of_a_valid_record_leaves_the_container(record in record()) {
+            let plan = super::super::plan_apply(&record, &super::super::fixture::target(CgroupMode::V2));
+            for step in &plan.steps {
+                if let super::super::Step::Write(write) = step {
+                    prop_assert!(write.place.path().starts_with("/cg/new/ct2"));
+                    prop_assert!(!write.file.contains('/') && !write.place.path().to_str().unwrap().contains(".."));
+                }
+            }
+        }
+    }
 }

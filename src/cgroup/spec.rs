@@ -208,27 +208,33 @@ impl Merge<'_> {
             ("cpuset.cpus", "cpus", &limits.cpus),
             ("cpuset.mems", "mems", &limits.mems),
         ] {
-            let Some(recorded) = recorded.as_ref().filter(|_| !self.is_unified(file)) else {
-                continue;
-            };
-            let current = self.get("cpu", field).and_then(Value::as_str).unwrap_or_default();
-            if current.parse::<IdSet>() != recorded.parse() {
-                self.set("cpu", field, Some(json!(recorded)).filter(|_| !recorded.is_empty()));
+            if let Some(recorded) = recorded.as_ref().filter(|_| !self.is_unified(file)) {
+                self.ids(field, recorded);
             }
         }
     }
 
-    /// Leaves only CPUs and nodes that this host has: a runtime fails on the others.
+    /// What was not recorded, a cpuset that is its parent's, may still name CPUs that this host has not.
     fn fit_cpuset(&mut self) {
-        for (field, here) in [("cpus", &self.target.cpus), ("mems", &self.target.mems)] {
-            let Some(current) = self.get("cpu", field).and_then(Value::as_str).map(str::to_owned) else {
-                continue;
-            };
-            let (kept, warning) = fit_ids(&format!("cpuset.{field}"), &current, here.as_ref());
-            if warning.is_some() {
-                self.set("cpu", field, Some(json!(kept)).filter(|_| !kept.is_empty()));
-                self.out.warnings.extend(warning);
+        for field in ["cpus", "mems"] {
+            if let Some(current) = self.get("cpu", field).and_then(Value::as_str).map(str::to_owned) {
+                self.ids(field, &current);
             }
+        }
+    }
+
+    /// Sets a cpuset to those of its CPUs or nodes that this host has: a runtime fails on the others.
+    fn ids(&mut self, field: &str, wanted: &str) {
+        let here = if field == "mems" {
+            &self.target.mems
+        } else {
+            &self.target.cpus
+        };
+        let (kept, warning) = fit_ids(&format!("cpuset.{field}"), wanted, here.as_ref());
+        self.out.warnings.extend(warning);
+        let current = self.get("cpu", field).and_then(Value::as_str).unwrap_or_default();
+        if current.parse::<IdSet>() != kept.parse() {
+            self.set("cpu", field, Some(json!(kept)).filter(|_| !kept.is_empty()));
         }
     }
 
@@ -341,10 +347,7 @@ impl Merge<'_> {
             }
         }
         if self.get("blockIO", field).is_some() || !list.is_empty() {
-            let after = Value::Array(list);
-            if self.get("blockIO", field) != Some(&after) {
-                self.set("blockIO", field, Some(after));
-            }
+            self.set("blockIO", field, Some(Value::Array(list)));
         }
     }
 
@@ -389,7 +392,16 @@ impl Merge<'_> {
     }
 
     fn rest_of_v2(&mut self, limits: &Limits) {
-        for (name, value) in &limits.rest {
+        let both_versions = [("rdma.max", &limits.rdma), ("misc.max", &limits.misc)];
+        let both_versions = both_versions
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        for (name, value) in limits
+            .rest
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .chain(both_versions)
+        {
             let unusual = files::find(limits.version, name).is_some_and(|file| !file.usual.holds(value));
             // The core's own files limit the tree, not a resource: the plan writes them.
             if unusual && !name.starts_with("cgroup.") && !self.is_unified(name) {
@@ -473,8 +485,11 @@ impl Merge<'_> {
         }
     }
 
-    /// Sets or removes a field of a section; the order of keys stays.
+    /// Sets or removes a field of a section, where that changes it; the order of keys stays.
     fn set(&mut self, section: &str, field: &str, after: Option<Value>) {
+        if self.get(section, field) == after.as_ref() {
+            return;
+        }
         let entry = self.resources.entry(section).or_insert_with(|| json!({}));
         if !entry.is_object() {
             *entry = json!({});
@@ -515,4 +530,203 @@ fn has_io(record: &CgroupRecord, version: HierarchyVersion) -> bool {
         .iter()
         .filter(|hierarchy| hierarchy.version == version && hierarchy.top().is_some());
     known.any(|hierarchy| hierarchy.controllers.iter().any(|name| name == "io" || name == "blkio"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    /// What becomes of a configuration's resources.
+    fn merged(host: &str, mode: CgroupMode, resources: &Value) -> (Value, SpecChanges) {
+        let mut spec = json!({"ociVersion": "1.0.0", "linux": {"x": 1, "resources": resources}});
+        let changes = resources_for_spec(&fixture::recorded(host), &fixture::target(mode), &mut spec).unwrap();
+        (spec["linux"]["resources"].clone(), changes)
+    }
+
+    fn names(changes: &SpecChanges) -> Vec<&str> {
+        changes.changes.iter().map(|change| change.field.as_str()).collect()
+    }
+
+    #[test]
+    fn a_configuration_is_brought_up_to_date() {
+        for source in ["v1", "hybrid", "v2"] {
+            for (name, mode) in [
+                ("v1", CgroupMode::V1),
+                ("hybrid", CgroupMode::Hybrid),
+                ("v2", CgroupMode::V2),
+            ] {
+                let mut spec = json!({});
+                let target = fixture::target(mode);
+                let changes = resources_for_spec(&fixture::recorded(source), &target, &mut spec).unwrap();
+                insta::assert_json_snapshot!(
+                    format!("spec-{source}-to-{name}"),
+                    json!({"spec": spec, "out": changes})
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_merge_changes_nothing() {
+        for source in ["v1", "hybrid", "v2"] {
+            for mode in [CgroupMode::V1, CgroupMode::Hybrid, CgroupMode::V2] {
+                let (record, target) = (fixture::recorded(source), fixture::target(mode));
+                let mut spec = json!({});
+                drop(resources_for_spec(&record, &target, &mut spec).unwrap());
+                let again = resources_for_spec(&record, &target, &mut spec).unwrap();
+                assert_eq!(again.changes, [], "{source} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_configuration_says_already_stays_as_it_is() {
+        // 1523 on the old line and 512 on the new curve both make the recorded weight of 59.
+        for shares in [1523, 512] {
+            let resources = json!({
+                "unknown": {"key": [1, 2]},
+                "devices": [{"allow": false, "access": "rwm"}],
+                "cpu": {"shares": shares, "quota": 50000, "burst": 10000, "cpus": "0,1"},
+                "memory": {"limit": 268_435_456, "swap": 335_544_320, "reservation": 33_554_432, "extra": true},
+                "pids": {"limit": 64},
+                "hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}],
+                "unified": {
+                    "memory.high": "201326592", "memory.oom.group": "1", "cpu.uclamp.min": "10.00", "misc.max": "sev 4",
+                    "io.weight": "259:3 250", "io.latency": "259:3 target=75000",
+                },
+            });
+            let mut record = fixture::recorded("v2");
+            let top = &mut record.hierarchies[0].groups[0];
+            top.limits.insert("cpuset.cpus".to_owned(), "0-1".to_owned());
+            top.device_limits.remove("io.max");
+            let mut spec = json!({"linux": {"resources": resources}});
+            let out = resources_for_spec(&record, &fixture::target(CgroupMode::V2), &mut spec).unwrap();
+            assert_eq!(out.changes, [], "{shares}");
+            assert_eq!(spec["linux"]["resources"], resources);
+        }
+    }
+
+    #[test]
+    fn a_limit_that_was_lifted_is_lifted_in_the_configuration() {
+        let resources =
+            json!({"memory": {"limit": 1, "swap": 2, "reservation": 3}, "pids": {"limit": 7}, "cpu": {"quota": 9}});
+        let mut record = fixture::recorded("v2");
+        let limits = &mut record.hierarchies[0].groups[0].limits;
+        for (name, value) in [
+            ("memory.max", "max"),
+            ("memory.swap.max", "max"),
+            ("memory.low", "0"),
+            ("pids.max", "max"),
+        ] {
+            limits.insert(name.to_owned(), value.to_owned());
+        }
+        limits.insert("cpu.max".to_owned(), "max 100000".to_owned());
+        let mut spec = json!({"linux": {"resources": resources}});
+        drop(resources_for_spec(&record, &fixture::target(CgroupMode::V2), &mut spec).unwrap());
+        let merged = &spec["linux"]["resources"];
+        assert_eq!(merged["memory"], json!({"limit": -1, "swap": -1}));
+        assert_eq!(merged["pids"], json!({"limit": -1}));
+        assert_eq!(merged["cpu"]["quota"], json!(-1));
+    }
+
+    #[test]
+    fn unified_keeps_its_keys_on_version_2_and_goes_on_version_1() {
+        let resources = json!({"unified": {"memory.max": "1048576", "pids.max": "64", "other.key": "x"}});
+        let (merged, changes) = merged("v2", CgroupMode::V2, &resources);
+        assert_eq!(merged["unified"]["memory.max"], "268435456");
+        assert_eq!(merged["unified"]["other.key"], "x");
+        assert!(merged["memory"].get("limit").is_none() && merged.get("pids").is_none());
+        assert!(names(&changes).contains(&"unified/memory.max") && !names(&changes).contains(&"unified/pids.max"));
+
+        let (merged, _) = self::merged("v2", CgroupMode::V1, &resources);
+        assert!(merged.get("unified").is_none());
+        assert_eq!(merged["memory"]["limit"], 268_435_456);
+    }
+
+    #[test]
+    fn fields_of_version_1_go_where_version_2_is_used() {
+        let resources = json!({
+            "memory": {"swappiness": 10, "kernel": -1, "disableOOMKiller": false, "useHierarchy": true},
+            "cpu": {"realtimeRuntime": 0},
+            "network": {"classID": 1_048_577},
+        });
+        let (merged, changes) = merged("v1", CgroupMode::V2, &resources);
+        assert_eq!(
+            merged["memory"].as_object().unwrap().keys().next().map(String::as_str),
+            Some("useHierarchy")
+        );
+        assert!(merged["memory"].get("swappiness").is_none() && merged.get("network").is_none());
+        assert!(merged["cpu"].get("realtimeRuntime").is_none());
+        let lost = |file: &str| {
+            changes
+                .warnings
+                .iter()
+                .any(|warning| matches!(warning, Warning::NoEquivalent { file: f, .. } if f == file))
+        };
+        assert!(lost("net_cls.classid"));
+    }
+
+    #[test]
+    fn device_numbers_are_those_of_this_host() {
+        let old = json!([{"major": 8, "minor": 0, "rate": 5}]);
+        let resources =
+            json!({"blockIO": {"throttleReadBpsDevice": old, "throttleWriteIOPSDevice": old, "leafWeight": 3}});
+        let (merged, changes) = merged("v2", CgroupMode::V2, &resources);
+        assert_eq!(
+            merged["blockIO"]["throttleReadBpsDevice"],
+            json!([{"major": 259, "minor": 3, "rate": 1_048_576}])
+        );
+        assert_eq!(merged["blockIO"]["throttleWriteIOPSDevice"], json!([]));
+        assert_eq!(merged["blockIO"]["leafWeight"], 3);
+        let missing = changes
+            .warnings
+            .iter()
+            .filter(|warning| matches!(warning, Warning::DeviceMissing { .. }))
+            .count();
+        assert_eq!(missing, 1, "{:?}", changes.warnings);
+    }
+
+    #[test]
+    fn cpus_of_the_configuration_are_fitted_even_where_none_were_recorded() {
+        let mut record = fixture::recorded("v1");
+        for hierarchy in &mut record.hierarchies {
+            hierarchy.groups[0].limits.remove("cpuset.cpus");
+        }
+        for (cpus, wanted) in [("0-7", json!("0-1")), ("4-7", Value::Null), ("1", json!("1"))] {
+            let mut spec = json!({"linux": {"resources": {"cpu": {"cpus": cpus}}}});
+            drop(resources_for_spec(&record, &fixture::target(CgroupMode::V1), &mut spec).unwrap());
+            assert_eq!(spec["linux"]["resources"]["cpu"]["cpus"], wanted, "{cpus}");
+        }
+    }
+
+    #[test]
+    fn a_container_without_limits_leaves_the_configuration_alone() {
+        let record = CgroupRecord {
+            version: 1,
+            mode: CgroupMode::V2,
+            hierarchies: Vec::new(),
+            unread: Vec::new(),
+        };
+        for spec in [
+            json!({}),
+            json!({"linux": {}}),
+            json!({"linux": {"resources": {"pids": {"limit": 3}}}}),
+        ] {
+            let mut after = spec.clone();
+            let out = resources_for_spec(&record, &fixture::target(CgroupMode::V2), &mut after).unwrap();
+            assert_eq!((after, out), (spec, SpecChanges::default()));
+        }
+    }
+
+    #[test]
+    fn a_configuration_of_another_shape_is_refused_unchanged() {
+        for spec in [json!([]), json!({"linux": []}), json!({"linux": {"resources": 3}})] {
+            let mut after = spec.clone();
+            let target = fixture::target(CgroupMode::V2);
+            let result = resources_for_spec(&fixture::recorded("v2"), &target, &mut after);
+            assert!(matches!(result, Err(Error::Spec { .. })), "{spec}");
+            assert_eq!(after, spec);
+        }
+    }
 }

@@ -154,6 +154,7 @@ impl Limits {
 
     fn from_v2(mut files: Files) -> Self {
         let bfq = files.devices.remove("io.bfq.weight").unwrap_or_default();
+        let memory = files.amount("memory.max");
         let is_default = |limit: &&DeviceLimit| limit.device.as_deref() == Some(DEFAULT_DEVICE);
         Self {
             version: HierarchyVersion::V2,
@@ -163,7 +164,7 @@ impl Limits {
             idle: files.number("cpu.idle").map(|idle| idle != 0),
             cpus: files.take("cpuset.cpus"),
             mems: files.take("cpuset.mems"),
-            memory: files.amount("memory.max"),
+            memory,
             swap: files.amount("memory.swap.max"),
             low: files
                 .amount("memory.low")
@@ -194,8 +195,26 @@ impl Limits {
             HierarchyVersion::V1 => self.to_v2(),
             HierarchyVersion::V2 => self.to_v1(&mut warnings),
         };
+        warnings.extend(self.approximate());
         warnings.extend(self.untranslatable());
         (settings, warnings)
+    }
+
+    /// The runtimes make one of the other; but the soft limit is a pressure on the cgroup, and the other its protection.
+    fn approximate(&self) -> Option<Warning> {
+        let low = self.low.filter(|&low| low > 0)?.to_string();
+        let (file, here) = ("memory.soft_limit_in_bytes".to_owned(), "memory.low".to_owned());
+        let (file, here) = if self.version == HierarchyVersion::V1 {
+            (file, here)
+        } else {
+            (here, file)
+        };
+        Some(Warning::Approximate {
+            file,
+            value: low.clone(),
+            here,
+            becomes: low,
+        })
     }
 
     /// What only the recorded version has and is not usual.

@@ -31,7 +31,7 @@ pub enum Warning {
         /// The value here.
         becomes: String,
     },
-    /// Cgroups below the container's are not made, because the controller is of another version here.
+    /// Cgroups below the container's are not made or not limited, because the controllers are of another version here.
     TreeLost {
         /// The controllers, or `name=NAME`.
         controllers: String,
@@ -84,7 +84,7 @@ impl fmt::Display for Warning {
             }
             Self::TreeLost { controllers, groups } => write!(
                 f,
-                "{groups} cgroups below the container's ({controllers}) are not made: this host has another version of cgroups"
+                "{groups} cgroups below the container's lose {controllers}: this host has another version of cgroups"
             ),
             Self::DeviceMissing { file, device } => {
                 write!(
