@@ -46,7 +46,7 @@ pub(super) fn decode_pool(codec: Codec, threads: NonZeroUsize, buffers: &Buffers
 }
 
 /// Nothing is decoded whose digest is wrong.
-fn decode(decoder: &mut Decoder, buffers: &Buffers, frame: Stored) -> Decoded {
+pub(super) fn decode(decoder: &mut Decoder, buffers: &Buffers, frame: Stored) -> Decoded {
     let Stored {
         bytes,
         head,

@@ -13,6 +13,7 @@ use super::error::{Error, TailProblem};
 use super::format::INDEX;
 use super::frames::Codec;
 use super::header::{Header, padded};
+use super::limits::MAX_MTIME;
 use super::path::{ArchivePath, printable};
 
 /// Version of the index's shape.
@@ -174,6 +175,12 @@ impl Index {
             }
         }
         let content: u64 = self.frames.iter().map(|frame| u64::from(frame.content)).sum();
+        if self.mtime > MAX_MTIME {
+            return Err(Error::Tail {
+                entry: INDEX.to_owned(),
+                problem: TailProblem::Malformed,
+            });
+        }
         let framed = if self.codec == Codec::None {
             self.frames.is_empty()
         } else {

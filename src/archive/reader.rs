@@ -1,6 +1,6 @@
 //! Reads an archive from front to back: strict, bounded, decoded and hashed by several threads.
 //!
-//! Invariants: what is yielded is not verified until [`Reader::finish`] has returned [`Verified`]. Every byte of the
+//! Invariants: what is yielded is not verified until [`Reader::finish`] has returned a [`Proof`]. Every byte of the
 //! archive is accounted for: data frames by the digests in the index, the index by `SHA256SUMS`, that by what was read, and
 //! everything else has only one encoding. After an error the reader refuses everything.
 
@@ -10,14 +10,14 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::error::{Error, FrameProblem, HeaderProblem, TailProblem, TrailerProblem};
+use super::error::{Error, FrameProblem, HeaderProblem, TrailerProblem};
 use super::format::{INDEX, MANIFEST, SIGNATURE, SUMS, Sequence};
 use super::frames::{Codec, trailer};
 use super::header::{BLOCK, Context, Header, padding};
 use super::index::{self, Entry, Index};
 use super::limits::{EXPANSION_FLOOR, Limits};
 use super::sums;
-use super::tail::Tail;
+use super::tail::{Tail, check_signature};
 use super::tarstream::TarStream;
 use crate::manifest::{FORMAT_VERSION, Manifest, OLDEST_FORMAT_VERSION};
 
@@ -45,7 +45,7 @@ impl Default for ReaderOptions {
 
 /// An archive whose every byte was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct Proof {
     /// SHA-256 of `SHA256SUMS`.
     pub identity: Digest,
     /// What is where.
@@ -158,7 +158,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Whatever is wrong with the archive: it must not be used.
-    pub fn finish(mut self) -> Result<Verified, Error> {
+    pub fn finish(mut self) -> Result<Proof, Error> {
         while self.next()?.is_some() {}
         let digests = self.stream.digests()?;
         let index = Index {
@@ -176,7 +176,7 @@ impl<R: Read> Reader<R> {
         self.expect_content(size, &tail.sums, |found| sums::explain(&tail.sums, found))?;
         let signature = self.signature()?;
         self.end(&index)?;
-        Ok(Verified {
+        Ok(Proof {
             identity: tail.identity(),
             index,
             digests,
@@ -347,17 +347,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         };
         let text = self.tail_content(size)?;
-        // Text only, so that it cannot be taken for a header by whoever looks for the tail from behind.
-        if text.is_empty()
-            || !text
-                .iter()
-                .all(|&byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic())
-        {
-            return Err(Error::Tail {
-                entry: SIGNATURE.to_owned(),
-                problem: TailProblem::Malformed,
-            });
-        }
+        check_signature(Some(&text))?;
         // Behind it nothing but the end can come.
         match self.header()? {
             None => Ok(Some(text)),
@@ -508,6 +498,11 @@ impl<R: Read> EntryReader<'_, R> {
         &self.reader.entries[self.reader.entries.len() - 1]
     }
 
+    /// Bytes of the archive that were read so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.reader.stored_bytes()
+    }
+
     /// The content that is at hand, without copying; empty at the end.
     ///
     /// # Errors
@@ -515,6 +510,13 @@ impl<R: Read> EntryReader<'_, R> {
     pub fn chunk(&mut self) -> Result<&[u8], Error> {
         self.reader.guarded(|reader| reader.chunk().map(drop))?;
         self.reader.chunk()
+    }
+
+    /// Takes `count` bytes of [`EntryReader::chunk`].
+    pub fn consume(&mut self, count: usize) {
+        // More than the chunk that was handed out is a mistake of the caller; no more is taken.
+        let most = self.reader.at_hand();
+        self.reader.consume(count.min(most));
     }
 }
 
@@ -534,8 +536,6 @@ impl<R: Read> BufRead for EntryReader<'_, R> {
     }
 
     fn consume(&mut self, count: usize) {
-        // More than the chunk that was handed out is a mistake of the caller; no more is taken.
-        let most = self.reader.at_hand();
-        self.reader.consume(count.min(most));
+        self.consume(count);
     }
 }

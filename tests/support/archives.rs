@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use ckpt::archive::{ArchivePath, Error, Reader, ReaderOptions, Summary, Verified, Writer, WriterOptions};
+use ckpt::archive::{ArchivePath, Error, Proof, Reader, ReaderOptions, Summary, Writer, WriterOptions};
 
 /// A time that is not zero, so that it is seen where it is lost.
 pub const MTIME: u64 = 1_700_000_000;
@@ -154,7 +154,7 @@ impl Build {
 }
 
 /// Reads an archive to its end.
-pub fn verify(archive: &[u8]) -> Result<Verified, Error> {
+pub fn verify(archive: &[u8]) -> Result<Proof, Error> {
     let options = ReaderOptions {
         threads: NonZeroUsize::new(2).expect("two"),
         ..ReaderOptions::default()

@@ -223,7 +223,7 @@ fn content_size(size: u64) -> Result<usize, FrameProblem> {
 }
 
 /// The most bytes that a frame with this content is stored in: what deflate can need at worst.
-const fn stored_bound(content: usize) -> usize {
+pub(super) const fn stored_bound(content: usize) -> usize {
     content + content / 8 + content / 64 + 1024
 }
 
