@@ -1,5 +1,6 @@
 //! Everything that keeps an import from being planned, all at once, each with what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -281,20 +282,22 @@ impl Refusal {
         }
     }
 
-    /// What the importer can do about it; `None` where nothing can be done from here.
+    /// What the importer can do about it; `None` where nothing can be done from here. Names from the archive are quoted
+    /// for a shell: advice gets copied.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let text = match self {
-            Self::Spec(_) | Self::UnknownRuntime { .. } => return None,
-            Self::NamespacePath { .. } => return None,
             Self::Hook { .. } => "--allow-hooks lets the hooks run".to_owned(),
             Self::CriuConfig { .. } => "--allow-criu-config lets CRIU read it".to_owned(),
-            Self::Annotation { key, .. } => format!("--allow-annotation {key} keeps it"),
-            Self::BindMount { destination, .. } => format!(
-                "--map-mount {destination}=PATH takes another path of this host, --allow-mount {destination} that one"
-            ),
-            Self::ForeignMount { destination, .. } => format!("--allow-mount {destination} allows it"),
-            Self::Device { path, .. } => format!("--allow-device {path} gives it"),
+            Self::Annotation { key, .. } => format!("--allow-annotation {} keeps it", quoted(key)),
+            Self::BindMount { destination, .. } => {
+                let destination = quoted(destination);
+                format!(
+                    "--map-mount {destination}=PATH takes another path of this host, --allow-mount {destination} that one"
+                )
+            }
+            Self::ForeignMount { destination, .. } => format!("--allow-mount {} allows it", quoted(destination)),
+            Self::Device { path, .. } => format!("--allow-device {} gives it", quoted(path)),
             Self::OtherRuntime { wanted, .. } => {
                 format!("--runtime {wanted} --allow-other-runtime tries it, without --runtime the same one restores it")
             }
@@ -330,7 +333,10 @@ impl Refusal {
     fn host_advice(&self) -> Option<String> {
         let text = match self {
             Self::SourceMissing { destination, .. } | Self::SourceType { destination, .. } => {
-                format!("--map-mount {destination}=PATH takes another path of this host")
+                format!(
+                    "--map-mount {}=PATH takes another path of this host",
+                    quoted(destination)
+                )
             }
             Self::NoRuntime { name } => format!("install {name}"),
             Self::Controller { .. } => "--ignore-cgroup-limits leaves recorded limits unapplied".to_owned(),
@@ -349,6 +355,29 @@ impl Serialize for Refusal {
         fields.serialize_field("advice", &self.advice())?;
         fields.end()
     }
+}
+
+/// A word as a shell takes it for itself.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&letter);
+    if !word.is_empty() && word.bytes().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// Spells control characters out: a name from the archive must not look like another line of the list.
+fn one_line(text: &str) -> String {
+    let spell = |letter: char| {
+        let spelt = letter.is_control().then(|| letter.escape_default());
+        spelt
+            .into_iter()
+            .flatten()
+            .chain((!letter.is_control()).then_some(letter))
+            .collect::<String>()
+    };
+    text.chars().map(spell).collect()
 }
 
 fn file_type(kind: &FileType) -> &'static str {
@@ -407,9 +436,10 @@ impl fmt::Display for Refusals {
         }
         for refusal in &self.0 {
             f.write_str(if several { "\n  - " } else { "" })?;
-            write!(f, "{refusal}")?;
+            f.write_str(&one_line(&refusal.to_string()))?;
             if let Some(advice) = refusal.advice() {
-                write!(f, "{}{advice}", if several { "\n      " } else { ": " })?;
+                let before = if several { "\n      " } else { ": " };
+                write!(f, "{before}{}", one_line(&advice))?;
             }
         }
         Ok(())

@@ -3,3 +3,5 @@
 pub mod netns;
 pub mod programs;
 pub mod read;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -117,3 +117,81 @@ fn read_answer(answer: &[u8]) -> io::Result<()> {
         _ => Err(short()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    /// Connects to itself over the loopback interface.
+    fn talk() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        TcpStream::connect(listener.local_addr()?).map(drop)
+    }
+
+    fn enter(namespace: &Path) -> io::Result<()> {
+        let namespace = std::fs::File::open(namespace)?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(())
+    }
+
+    #[test]
+    fn as_root_a_new_namespace_is_pinned_with_its_loopback_up() {
+        crate::sys::testing::in_private_mounts(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let pin = directory.path().join("netns");
+            std::fs::write(&pin, "").unwrap();
+            create_pinned(&pin).unwrap();
+            let own = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+            assert_ne!(std::fs::metadata(&pin).unwrap().ino(), own);
+            in_thread(|| {
+                enter(&pin)?;
+                talk()
+            })
+            .unwrap();
+            assert_eq!(
+                std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino(),
+                own,
+                "the caller stays where it was"
+            );
+            rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::empty()).unwrap();
+        });
+    }
+
+    #[test]
+    fn as_root_a_loopback_is_brought_up_once_and_again() {
+        in_thread(|| {
+            unshare_net()?;
+            assert!(talk().is_err(), "a new namespace has its loopback down");
+            let namespace = std::fs::File::open("/proc/thread-self/ns/net")?;
+            loopback_up_in(namespace.as_fd())?;
+            talk()?;
+            loopback_up_in(namespace.as_fd())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert_eq!(loopback_up_of(i32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn answers_of_the_kernel() {
+        let answer = |kind: u16, error: i32| {
+            let mut bytes = vec![0; 36];
+            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+            bytes[16..20].copy_from_slice(&error.to_ne_bytes());
+            bytes
+        };
+        read_answer(&answer(NLMSG_ERROR, 0)).unwrap();
+        let denied = read_answer(&answer(NLMSG_ERROR, -1)).unwrap_err();
+        assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied);
+        for bad in [answer(3, 0), Vec::new(), vec![0; 19]] {
+            assert_eq!(read_answer(&bad).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(loopback_up_message().len(), MESSAGE_LEN as usize);
+    }
+}

@@ -7,6 +7,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::remove;
 use crate::event::{Event, Events};
+use crate::mounts::MountTable;
 
 /// Something that a step made on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +76,14 @@ impl<'a> Undo<'a> {
         while let Some(made) = self.made.pop() {
             match &made {
                 Made::Parent(path) => note(path, remove_parent(path), &mut failures),
-                Made::Tree(path) => failures.extend(remove::tree(path)),
-                Made::Inside(path) => failures.extend(remove::inside(path)),
+                Made::Tree(path) => {
+                    unmount_below(path, &mut failures);
+                    failures.extend(remove::tree(path));
+                }
+                Made::Inside(path) => {
+                    unmount_below(path, &mut failures);
+                    failures.extend(remove::inside(path));
+                }
                 Made::File(path) => note(path, gone(rustix::fs::unlink(path)), &mut failures),
                 Made::Mount(path) => note(path, take_mount_away(path), &mut failures),
                 Made::Cgroup(path) => failures.extend(remove::cgroup(path)),
@@ -116,6 +123,18 @@ fn remove_parent(path: &Path) -> Result<(), Errno> {
     match gone(rustix::fs::rmdir(path)) {
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(()),
         other => other,
+    }
+}
+
+/// Unmounts what others left mounted in a directory of this import: a runtime that was killed leaves its `criu-root` in the
+/// bundle. Nothing is lost by it, as only mount points go.
+fn unmount_below(path: &Path, failures: &mut Vec<UndoFailure>) {
+    let Ok(path) = path.canonicalize() else { return };
+    let Ok(table) = MountTable::of_self() else { return };
+    let mut points: Vec<&Path> = table.below(&path).map(|mount| mount.mount_point.as_path()).collect();
+    points.sort_unstable();
+    for point in points.into_iter().rev() {
+        note(point, take_mount_away(point), failures);
     }
 }
 

@@ -686,6 +686,16 @@ fn all_refusals_come_at_once() {
 }
 
 #[test]
+fn names_of_the_archive_can_neither_forge_lines_nor_commands() {
+    let mut case = Case::plain();
+    case.spec["mounts"] = json!([
+        {"destination": "/a\n  - all is well", "type": "bind", "source": "/"},
+        {"destination": "/$(reboot)'", "type": "bind", "source": "/\u{1b}[2J"},
+    ]);
+    insta::assert_snapshot!(case.plan().unwrap_err().to_string());
+}
+
+#[test]
 fn a_path_longer_than_the_kernel_takes_is_refused() {
     let mut case = Case::plain();
     case.request.pid_file = Some(format!("/{}", "x".repeat(4094)).into());
