@@ -108,6 +108,37 @@ pub enum Error {
     /// Of the mounts.
     #[error(transparent)]
     Mounts(#[from] crate::mounts::Error),
+    /// Of the capture of files.
+    #[error(transparent)]
+    Capture(#[from] crate::capture::Error),
+    /// A bind mount that was named does not exist.
+    #[error("the container has no bind mount at {destination} (it has: {})", known.join(", "))]
+    NoSuchMount {
+        /// What was named.
+        destination: String,
+        /// Those it has.
+        known: Vec<String>,
+    },
+    /// The archive given as the parent cannot be one.
+    #[error("{} cannot be the parent: {why}", path.display())]
+    Parent {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// The archive is incremental to one that was not given.
+    #[error("the archive is incremental to the one with identity {identity}: give it with --parent")]
+    ParentMissing {
+        /// The identity of the missing one.
+        identity: String,
+    },
+    /// An entry that an import needs is not in the archive.
+    #[error("the archive has no entry {entry}")]
+    NoEntry {
+        /// The entry.
+        entry: &'static str,
+    },
     /// Of the cgroups.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
@@ -147,6 +178,9 @@ impl Error {
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Capture(error) => error.kind(),
+            Self::NoEntry { .. } => ErrorKind::Archive,
+            Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }
     }

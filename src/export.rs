@@ -3,9 +3,11 @@
 mod contents;
 mod describe;
 mod failure;
+mod files;
 mod foreign;
 mod frozen;
 mod images;
+mod parent;
 mod records;
 
 use std::path::PathBuf;
@@ -49,7 +51,11 @@ pub struct Report {
 pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Report, Error> {
     match &request.subject {
         Subject::Container(container) => running(request, container, events, interrupted),
-        Subject::Images { images, bundle, runtime } => foreign::export(request, images, bundle, *runtime, events, interrupted),
+        Subject::Images {
+            images,
+            bundle,
+            runtime,
+        } => foreign::export(request, images, bundle, *runtime, events, interrupted),
     }
 }
 
@@ -59,25 +65,45 @@ fn running(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Report, Error> {
-    events.emit(Event::Phase { phase: Phase::Inspect, total: None });
+    events.emit(Event::Phase {
+        phase: Phase::Inspect,
+        total: None,
+    });
     let (runtime, target) = runtime::find(container)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing { runtime: &*runtime, target: &target };
+    let failing = Failing {
+        runtime: &*runtime,
+        target: &target,
+    };
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
     let contents = Contents::of_container(request, &*runtime, &target).map_err(|error| failing.error(error))?;
-    let dump = Dump { request, runtime: &*runtime, target: &target, work: &work, events, interrupted };
-    let taken = dump.take(contents, sink).map_err(|error| failing.with_log(error, &work))?;
+    let dump = Dump {
+        request,
+        runtime: &*runtime,
+        target: &target,
+        work: &work,
+        events,
+        interrupted,
+    };
+    let taken = dump
+        .take(contents, sink)
+        .map_err(|error| failing.with_log(error, &work))?;
 
     let running = request.dump.leave_running || request.dump.pre_dump;
-    Ok(Report { container: target.id.clone(), running, frozen: Some(taken.frozen), ..taken.report })
+    Ok(Report {
+        container: target.id.clone(),
+        running,
+        frozen: Some(taken.frozen),
+        ..taken.report
+    })
 }
 
 fn open_sink(output: &Output) -> Result<Sink, Error> {
     Ok(match output {
         Output::File(path) => Sink::create(path)?,
-        Output::Stdout => Sink::stdout(),
+        Output::Stdout => Sink::stdout()?,
     })
 }
 

@@ -6,14 +6,14 @@ mod restore;
 
 use std::path::PathBuf;
 
-use crate::criu::{Hook, WorkDir};
+use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::ImportRequest;
-use crate::rewrite::{self, Plan};
-use crate::runtime::{self, ContainerLock};
+use crate::rewrite::{self, Inputs, Plan};
 
 use contents::{Archive, Unpacker};
+use restore::Finishing;
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -52,19 +52,57 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
-    events.emit(Event::Phase { phase: Phase::Verify, total: None });
+    events.emit(Event::Phase {
+        phase: Phase::Verify,
+        total: None,
+    });
     let mut archive = Archive::receive(request, events, interrupted)?;
-    let plan = plan(request, &mut archive)?;
+    let plan = plan(request, &archive)?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
-    events.emit(Event::Phase { phase: Phase::Prepare, total: None });
-    let applied = rewrite::apply(&plan, &mut archive, &Unpacker, events).map_err(rewrite::Error::from)?;
+    events.emit(Event::Phase {
+        phase: Phase::Prepare,
+        total: None,
+    });
+    let applied = rewrite::apply(
+        &plan,
+        &mut archive,
+        &Unpacker {
+            space: contents::space(&plan.bundle),
+        },
+        events,
+    )
+    .map_err(rewrite::Error::from)?;
     let Some(command) = plan.restore() else {
         applied.commit();
         let images = rewrite::Layout::at(plan.bundle.clone()).images();
-        return Ok(Outcome::Ready { container: plan.name.to_string(), bundle: plan.bundle, images });
+        return Ok(Outcome::Ready {
+            container: plan.name.to_string(),
+            bundle: plan.bundle,
+            images,
+        });
     };
-    drop(archive);
-    restore::restore(&plan, command, applied, events, interrupted).map(Outcome::Restored)
+    let finishing = Finishing {
+        cgroups: archive.cgroups.as_ref(),
+        events,
+    };
+    restore::restore(&plan, command, applied, &finishing, events, interrupted).map(Outcome::Restored)
+}
+
+/// The plan: what the archive says, what the request wants, and what is on this host.
+fn plan(request: &ImportRequest, archive: &Archive<'_>) -> Result<Plan, Error> {
+    let cgroups = describe::summary(archive.cgroups.as_ref());
+    let inputs = Inputs {
+        manifest: &archive.manifest,
+        spec: &archive.spec,
+        cgroups: &cgroups,
+        request,
+    };
+    let host = describe::host(inputs)?;
+    let mut plan = rewrite::plan(inputs, &host).map_err(rewrite::Error::from)?;
+    if let Some(record) = archive.cgroups.as_ref().filter(|_| !request.ignore_cgroup_limits) {
+        describe::add_limits(&mut plan, record)?;
+    }
+    Ok(plan)
 }

@@ -96,8 +96,10 @@ pub struct ExportRequest {
     pub parent: Option<PathBuf>,
     /// Send memory to this page server (`HOST:PORT`) instead of into the archive.
     pub page_server: Option<String>,
-    /// The runtime writes one byte to this descriptor when the dump is under way.
+    /// ckpt writes one byte to this descriptor when everything is dumped and the container waits for its archive.
     pub status_fd: Option<i32>,
+    /// Time of the checkpoint, seconds since 1970 (`SOURCE_DATE_EPOCH`). `None`: now.
+    pub timestamp: Option<u64>,
 }
 
 /// The network namespace of an imported container.

@@ -18,6 +18,8 @@ const BASE: &str = "/var/lib/ckpt/work";
 const LOGS: &str = "/var/lib/ckpt/logs";
 /// How many logs are kept there; the oldest go first.
 const KEPT_LOGS: usize = 20;
+/// How their names begin; nothing else in a directory is looked at.
+const PREFIX: &str = ".ckpt-work-";
 const LOCK: &str = "lock";
 
 /// A work directory.
@@ -37,9 +39,17 @@ impl WorkDir {
     pub fn create() -> Result<Self, Error> {
         let base = Path::new(BASE);
         private_dir(base).map_err(|error| Error::io("making", base, error))?;
+        Self::create_in(base)
+    }
+
+    /// The same in a directory of the caller's, for what has to be on its file system.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made.
+    pub fn create_in(base: &Path) -> Result<Self, Error> {
         sweep(base);
         let make = || -> io::Result<Self> {
-            let path = tempfile::Builder::new().prefix("work-").tempdir_in(base)?.keep();
+            let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base)?.keep();
             let lock = File::create(path.join(LOCK))?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             Ok(Self {
@@ -112,6 +122,9 @@ fn private_dir(path: &Path) -> io::Result<()> {
 /// Removes the directories whose owner is gone. A directory that is just being made has no lock file yet and stays.
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
         let Ok(lock) = File::open(entry.path().join(LOCK)) else {
             continue;
         };
@@ -141,17 +154,22 @@ mod tests {
     #[test]
     fn an_abandoned_directory_is_swept_and_a_living_one_stays() {
         let base = tempfile::tempdir().unwrap();
-        for name in ["dead", "alive", "newborn"] {
-            fs::create_dir(base.path().join(name)).unwrap();
+        let path = |name: &str| base.path().join(name);
+        let names = [
+            ".ckpt-work-dead",
+            ".ckpt-work-alive",
+            ".ckpt-work-newborn",
+            "a-stranger-s",
+        ];
+        for name in names {
+            fs::create_dir(path(name)).unwrap();
         }
-        File::create(base.path().join("dead").join(LOCK)).unwrap();
-        let lock = File::create(base.path().join("alive").join(LOCK)).unwrap();
+        File::create(path(names[0]).join(LOCK)).unwrap();
+        File::create(path(names[3]).join(LOCK)).unwrap();
+        let lock = File::create(path(names[1]).join(LOCK)).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         sweep(base.path());
-        let left: Vec<_> = ["dead", "alive", "newborn"]
-            .map(|name| base.path().join(name).exists())
-            .into();
-        assert_eq!(left, [false, true, true]);
+        assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true]);
     }
 
     #[test]

@@ -1,8 +1,21 @@
 //! The manifest of an export: what is said of the container before any of it is read.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 
-use crate::manifest::{Container, DumpOptions, Image, Namespace, Producer, Runtime};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::error::Error;
+use crate::host;
+use crate::manifest::{
+    BindMount, Container, FORMAT_VERSION, FileType, Filesystem, Image, Manifest, Namespace, Producer, RootfsMode,
+    Runtime,
+};
+use crate::mounts::bind::Declared;
+use crate::request::{ExportRequest, RuntimeKind};
 use crate::runtime::Target;
 
 /// Annotations that name the image a container was made from, with the one that holds its digest, if there is one.
@@ -13,9 +26,72 @@ const IMAGE_ANNOTATIONS: [(&str, Option<&str>); 4] = [
     ("org.opencontainers.image.ref.name", None),
 ];
 
-/// What made the archive.
-pub(super) fn producer() -> Producer {
-    Producer { name: "ckpt".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+/// The manifest; what is in it of the file system is filled in when that has been captured.
+pub(super) fn manifest(
+    request: &ExportRequest,
+    kind: RuntimeKind,
+    version: String,
+    target: &Target,
+    bind_mounts: Vec<BindMount>,
+    timestamp: u64,
+) -> Result<Manifest, Error> {
+    Ok(Manifest {
+        format: FORMAT_VERSION,
+        producer: Producer {
+            name: "ckpt".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        checkpointed_at: rfc3339(timestamp),
+        host: host::manifest()?,
+        runtime: Runtime {
+            name: kind.name().to_owned(),
+            version,
+        },
+        container: container(target),
+        options: request.dump.clone(),
+        namespaces: namespaces(&target.spec),
+        bind_mounts,
+        filesystem: Filesystem {
+            rootfs: RootfsMode::None,
+            base: None,
+            entry: None,
+            devshm: None,
+            volumes: BTreeMap::new(),
+        },
+        parent: None,
+    })
+}
+
+/// Seconds since 1970: what the request says, or now.
+pub(super) fn timestamp(request: &ExportRequest) -> u64 {
+    let now = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    };
+    request.timestamp.unwrap_or_else(now)
+}
+
+fn rfc3339(timestamp: u64) -> String {
+    let time = i64::try_from(timestamp)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
+}
+
+/// A bind mount of which only the configuration is known.
+pub(super) fn declared(mount: Declared) -> BindMount {
+    let metadata = std::fs::metadata(&mount.source).ok();
+    let directory = metadata.as_ref().is_none_or(std::fs::Metadata::is_dir);
+    BindMount {
+        destination: mount.destination,
+        source: mount.source,
+        options: mount.options,
+        file_type: if directory { FileType::Directory } else { FileType::File },
+        permissions: format!("{:04o}", metadata.map_or(0o755, |metadata| metadata.mode()) & 0o7777),
+        entry: None,
+    }
 }
 
 /// The container's part of the manifest.
@@ -28,7 +104,11 @@ pub(super) fn container(target: &Target) -> Container {
         rootfs: target.rootfs.to_string_lossy().into_owned(),
         hostname: text("/hostname"),
         image: image(&target.spec),
-        terminal: target.spec.pointer("/process/terminal").and_then(Value::as_bool).unwrap_or(false),
+        terminal: target
+            .spec
+            .pointer("/process/terminal")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         pid: target.pid,
         created: target.created.clone(),
     }
@@ -37,7 +117,10 @@ pub(super) fn container(target: &Target) -> Container {
 fn image(spec: &Value) -> Option<Image> {
     let annotation = |name: &str| Some(spec.get("annotations")?.get(name)?.as_str()?.to_owned());
     IMAGE_ANNOTATIONS.iter().find_map(|(name, digest)| {
-        Some(Image { name: annotation(name)?, digest: digest.and_then(annotation).filter(|d| d.contains("sha256:")) })
+        Some(Image {
+            name: annotation(name)?,
+            digest: digest.and_then(annotation).filter(|d| d.contains("sha256:")),
+        })
     })
 }
 
@@ -47,20 +130,18 @@ pub(super) fn namespaces(spec: &Value) -> Vec<Namespace> {
     list.into_iter()
         .flatten()
         .filter_map(|namespace| {
-            let text = |key| namespace.get(key).and_then(Value::as_str).filter(|t: &&str| !t.is_empty());
-            Some(Namespace { kind: text("type")?.to_owned(), path: text("path").map(str::to_owned) })
+            let text = |key| {
+                namespace
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .filter(|t: &&str| !t.is_empty())
+            };
+            Some(Namespace {
+                kind: text("type")?.to_owned(),
+                path: text("path").map(str::to_owned),
+            })
         })
         .collect()
-}
-
-/// The runtime's part of the manifest.
-pub(super) fn runtime(name: &str, version: String) -> Runtime {
-    Runtime { name: name.to_owned(), version }
-}
-
-/// What the manifest says of the switches: runc's CRIU repeats some at restore by itself only when told again.
-pub(super) fn options(asked: &DumpOptions) -> DumpOptions {
-    asked.clone()
 }
 
 #[cfg(test)]
@@ -74,7 +155,10 @@ mod tests {
         let spec = json!({"linux": {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/run/netns/x"},
             {"type": "ipc", "path": ""}]}});
         let found = namespaces(&spec);
-        assert_eq!(found.iter().map(|n| n.path.as_deref()).collect::<Vec<_>>(), [None, Some("/run/netns/x"), None]);
+        assert_eq!(
+            found.iter().map(|n| n.path.as_deref()).collect::<Vec<_>>(),
+            [None, Some("/run/netns/x"), None]
+        );
     }
 
     #[test]
@@ -82,7 +166,10 @@ mod tests {
         let spec = json!({"annotations": {"io.kubernetes.cri-o.ImageName": "busybox",
             "io.kubernetes.cri-o.ImageRef": "busybox@sha256:00"}});
         let found = image(&spec).unwrap();
-        assert_eq!((found.name.as_str(), found.digest.as_deref()), ("busybox", Some("busybox@sha256:00")));
+        assert_eq!(
+            (found.name.as_str(), found.digest.as_deref()),
+            ("busybox", Some("busybox@sha256:00"))
+        );
         assert_eq!(image(&json!({})), None);
     }
 }

@@ -25,7 +25,12 @@ impl Failing<'_> {
     }
 
     fn dump(&self, source: Error, log: Option<std::path::PathBuf>) -> Error {
-        Error::Dump { container: self.target.id.clone(), fate: self.fate(), log, source: Box::new(source) }
+        Error::Dump {
+            container: self.target.id.clone(),
+            fate: self.fate(),
+            log,
+            source: Box::new(source),
+        }
     }
 
     fn fate(&self) -> Fate {

@@ -44,7 +44,10 @@ impl Dump<'_> {
         })?;
         let log = self.work.path().join(DUMP_LOG);
         let (session, command) = invocation.prepare()?;
-        self.events.emit(Event::Phase { phase: Phase::Dump, total: None });
+        self.events.emit(Event::Phase {
+            phase: Phase::Dump,
+            total: None,
+        });
         let running = session.start(command)?;
         if self.request.dump.pre_dump {
             return self.pre_dumped(running, contents, sink, &images, &log);
@@ -55,11 +58,27 @@ impl Dump<'_> {
 
     /// Everything between the last task stopped and the acknowledgement. A return before the end drops the commit, which
     /// refuses the dump.
-    fn commit(&self, commit: Commit<'_>, contents: Contents, sink: Sink, images: &Path, log: &Path) -> Result<Taken, Error> {
+    fn commit(
+        &self,
+        commit: Commit<'_>,
+        contents: Contents,
+        sink: Sink,
+        images: &Path,
+        log: &Path,
+    ) -> Result<Taken, Error> {
         let asked = Instant::now();
         let before = frozen_for(log).unwrap_or_default();
         self.signal_ready();
-        let report = match self.archive(contents, sink, &Dumped { images, log: Some(log), frozen: before, stats: None }) {
+        let report = match self.archive(
+            contents,
+            sink,
+            &Dumped {
+                images,
+                log: Some(log),
+                frozen: before,
+                stats: None,
+            },
+        ) {
             Ok(report) => report,
             Err(error) => {
                 commit.refuse();
@@ -83,12 +102,29 @@ impl Dump<'_> {
     ) -> Result<Taken, Error> {
         running.finish()?;
         let frozen = frozen_for(log).unwrap_or_default();
-        let report = self.archive(contents, sink, &Dumped { images, log: Some(log), frozen, stats: None })?;
+        let report = self.archive(
+            contents,
+            sink,
+            &Dumped {
+                images,
+                log: Some(log),
+                frozen,
+                stats: None,
+            },
+        )?;
         Ok(Taken { report, frozen })
     }
 
     fn archive(&self, contents: Contents, sink: Sink, dumped: &Dumped<'_>) -> Result<Report, Error> {
-        write_archive(self.request, &self.target.id, contents, sink, dumped, self.events, self.interrupted)
+        write_archive(
+            self.request,
+            &self.target.id,
+            contents,
+            sink,
+            dumped,
+            self.events,
+            self.interrupted,
+        )
     }
 
     /// `--status-fd`: one byte when everything is dumped and the container waits for its archive.
@@ -109,13 +145,19 @@ pub(super) fn write_archive(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Report, Error> {
-    let options =
-        WriterOptions { compression: request.compression, threads: request.threads, mtime: contents.timestamp() };
+    let options = WriterOptions {
+        compression: request.compression,
+        threads: request.threads,
+        mtime: contents.timestamp(),
+    };
     let mut writer = Writer::new(sink, options)?;
     contents.write(&mut writer, dumped, events, interrupted)?;
     let (sink, summary) = writer.finish()?;
-    events.emit(Event::Phase { phase: Phase::Commit, total: None });
-    let durable = sink.commit(summary)?;
+    events.emit(Event::Phase {
+        phase: Phase::Commit,
+        total: None,
+    });
+    let durable = sink.commit(&summary)?;
     Ok(Report {
         container: container.to_owned(),
         archive: durable.path().map(Path::to_owned),

@@ -45,12 +45,27 @@ impl Images {
     }
 
     /// Writes them all.
-    pub(super) fn write(&self, writer: &mut Writer<Sink>, events: &dyn Events, interrupted: Hook<'_>) -> Result<(), Error> {
+    pub(super) fn write(
+        &self,
+        writer: &mut Writer<Sink>,
+        events: &dyn Events,
+        interrupted: Hook<'_>,
+    ) -> Result<(), Error> {
         let mut done = 0;
         for (name, path, size) in &self.files {
             let entry = ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?;
             let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
-            writer.add(&entry, *size, Told { file, done: &mut done, told: 0, events, interrupted })?;
+            writer.add(
+                &entry,
+                *size,
+                Told {
+                    file,
+                    done: &mut done,
+                    told: 0,
+                    events,
+                    interrupted,
+                },
+            )?;
         }
         Ok(())
     }
@@ -61,8 +76,15 @@ impl Images {
             return fs::read(path).map_err(|error| Error::io("reading", path, error));
         }
         let frozen = u32::try_from(dumped.frozen.as_micros()).unwrap_or(u32::MAX);
-        let mut stats = DumpStats { frozen_time: frozen, ..DumpStats::default() };
-        for (name, path, _) in self.files.iter().filter(|(name, _, size)| is_pagemap(name) && *size <= PAGEMAP_LIMIT) {
+        let mut stats = DumpStats {
+            frozen_time: frozen,
+            ..DumpStats::default()
+        };
+        for (name, path, _) in self
+            .files
+            .iter()
+            .filter(|(name, _, size)| is_pagemap(name) && *size <= PAGEMAP_LIMIT)
+        {
             let image = fs::read(path).map_err(|error| Error::io("reading", path, error))?;
             count(&mut stats, name, &Pagemap::parse(name, &image)?);
         }

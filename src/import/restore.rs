@@ -1,14 +1,19 @@
 //! The restore: the runtime's command up to the moment when every task is restored and none runs, what is left to do then,
 //! and the acknowledgement that lets them run.
 
+use std::path::PathBuf;
+
 use super::Restored;
+use crate::cgroup::{self, CgroupRecord, TargetCgroups};
 use crate::criu::{Hook, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
-use crate::request::{RestoreOptions, RuntimeKind};
-use crate::rewrite::plan::{RestoreCommand, RestoreSwitches};
+use crate::mounts::MountTable;
+use crate::request::RuntimeKind;
+use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{Applied, Plan, Step};
 use crate::runtime::{self, ContainerLock, Restore, Runtime};
+use crate::sys;
 
 /// The name of CRIU's log of a restore.
 const RESTORE_LOG: &str = "restore.log";
@@ -22,8 +27,16 @@ pub(super) fn restore(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Restored, Error> {
-    events.emit(Event::Phase { phase: Phase::Restore, total: None });
-    let attempt = Attempt { plan, command, finishing, interrupted };
+    events.emit(Event::Phase {
+        phase: Phase::Restore,
+        total: None,
+    });
+    let attempt = Attempt {
+        plan,
+        command,
+        finishing,
+        interrupted,
+    };
     match attempt.run() {
         Ok(restored) => {
             applied.commit();
@@ -31,13 +44,17 @@ pub(super) fn restore(
         }
         Err(Failed { source, log, mut left }) => {
             left.extend(applied.roll_back().iter().map(ToString::to_string));
-            Err(Error::Restore { container: plan.name.to_string(), log, left, source: Box::new(source) })
+            Err(Error::Restore {
+                container: plan.name.to_string(),
+                log,
+                left,
+                source: Box::new(source),
+            })
         }
     }
 }
 
 /// What is done while every task is restored and none runs.
-#[derive(Debug)]
 pub(super) struct Finishing<'a> {
     /// The cgroup record of the archive.
     pub(super) cgroups: Option<&'a CgroupRecord>,
@@ -50,8 +67,13 @@ impl Finishing<'_> {
     fn finish(&self, plan: &Plan, pid: i32) -> Result<(), Error> {
         for step in &plan.steps {
             match step {
-                Step::LoopbackUp => sys::netns::loopback_up_of(pid)
-                    .map_err(|source| Error::io("bringing the loopback interface up in", format!("/proc/{pid}/ns/net"), source))?,
+                Step::LoopbackUp => sys::netns::loopback_up_of(pid).map_err(|source| {
+                    Error::io(
+                        "bringing the loopback interface up in",
+                        format!("/proc/{pid}/ns/net"),
+                        source,
+                    )
+                })?,
                 Step::ApplyLimits { .. } => self.apply_limits(pid)?,
                 _ => {}
             }
@@ -64,7 +86,9 @@ impl Finishing<'_> {
         let target = TargetCgroups::of_process(&MountTable::of_self()?, pid, record)?;
         let report = cgroup::apply(&cgroup::plan_apply(record, &target));
         for problem in &report.problems {
-            self.events.emit(Event::Warning { message: problem.to_string() });
+            self.events.emit(Event::Warning {
+                message: problem.to_string(),
+            });
         }
         Ok(())
     }
@@ -86,13 +110,26 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn run(&self) -> Result<Restored, Failed> {
-        let early = |source: Error| Failed { source, log: None, left: Vec::new() };
+        let early = |source: Error| Failed {
+            source,
+            log: None,
+            left: Vec::new(),
+        };
         let kind = RuntimeKind::from_name(self.command.runtime).ok_or_else(|| {
-            early(runtime::Error::NotInstalled { program: self.command.runtime }.into())
+            early(
+                runtime::Error::NotInstalled {
+                    program: self.command.runtime,
+                }
+                .into(),
+            )
         })?;
         let runtime = runtime::open(kind, self.command.state_root.as_deref()).map_err(|error| early(error.into()))?;
         let _lock = ContainerLock::take(kind, self.command.name.as_str()).map_err(|error| early(error.into()))?;
-        let work = self.command.work_path.as_deref().map_or_else(WorkDir::create, WorkDir::at);
+        let work = self
+            .command
+            .work_path
+            .as_deref()
+            .map_or_else(WorkDir::create, WorkDir::at);
         let work = work.map_err(|error| early(error.into()))?;
         self.restore(&*runtime, &work).map_err(|source| Failed {
             source,

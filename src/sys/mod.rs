@@ -3,5 +3,7 @@
 pub mod netns;
 pub mod programs;
 pub mod read;
+pub mod space;
+pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;

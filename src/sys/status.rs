@@ -7,7 +7,10 @@ use std::io::Write;
 ///
 /// The descriptor is opened anew through `/proc`: taking it over by its number alone would be unsound.
 pub fn signal(fd: i32) {
-    let written = OpenOptions::new().write(true).open(format!("/proc/self/fd/{fd}")).and_then(|mut file| file.write_all(&[0]));
+    let written = OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/fd/{fd}"))
+        .and_then(|mut file| file.write_all(&[0]));
     if let Err(error) = written {
         tracing::warn!(fd, %error, "the status descriptor could not be written to");
     }

@@ -180,6 +180,7 @@ impl TryFrom<ExportArgs> for ExportRequest {
             parent: args.dump.parent.clone(),
             page_server: args.dump.page_server.clone(),
             status_fd: args.dump.status_fd,
+            timestamp: value::source_date_epoch()?,
             dump: dump_options(args.dump),
         })
     }

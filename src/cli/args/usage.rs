@@ -23,6 +23,9 @@ pub enum UsageError {
     /// Not a path at all.
     #[error("expected new, host, or the path of a network namespace")]
     Netns,
+    /// Not a time.
+    #[error("SOURCE_DATE_EPOCH must be a number of seconds since 1970")]
+    SourceDateEpoch,
     /// Not a number of threads.
     #[error("expected a number from 1 to {max}", max = super::value::MAX_THREADS)]
     Threads,

@@ -24,6 +24,18 @@ pub fn input(path: PathBuf) -> Input {
     }
 }
 
+/// The time that the environment asks for instead of now, so that the same input makes the same archive.
+pub fn source_date_epoch() -> Result<Option<u64>, UsageError> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .map(Some)
+        .ok_or(UsageError::SourceDateEpoch)
+}
+
 /// `-` or a file, for writing.
 pub fn output(path: PathBuf) -> Output {
     if path.as_os_str() == "-" {
