@@ -51,7 +51,7 @@ impl Images {
         events: &dyn Events,
         interrupted: Hook<'_>,
     ) -> Result<(), Error> {
-        let mut done = 0;
+        let (mut done, mut told) = (0, 0);
         for (name, path, size) in &self.files {
             let entry = ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?;
             let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
@@ -61,12 +61,13 @@ impl Images {
                 Told {
                     file,
                     done: &mut done,
-                    told: 0,
+                    told: &mut told,
                     events,
                     interrupted,
                 },
             )?;
         }
+        events.emit(Event::Progress { bytes: done });
         Ok(())
     }
 
@@ -114,7 +115,7 @@ fn count(stats: &mut DumpStats, name: &str, map: &Pagemap) {
 struct Told<'a> {
     file: File,
     done: &'a mut u64,
-    told: u64,
+    told: &'a mut u64,
     events: &'a dyn Events,
     interrupted: Hook<'a>,
 }
@@ -123,9 +124,9 @@ impl Read for Told<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         *self.done += count as u64;
-        self.told += count as u64;
-        if count == 0 || self.told >= STRIDE {
-            self.told = 0;
+        *self.told += count as u64;
+        if *self.told >= STRIDE {
+            *self.told = 0;
             self.events.emit(Event::Progress { bytes: *self.done });
             if (self.interrupted)() {
                 return Err(io::Error::other("stopped by a signal"));
