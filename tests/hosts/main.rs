@@ -8,5 +8,8 @@ mod support;
 mod container;
 mod continuity;
 mod files;
+mod formats;
 mod limits;
 mod safety;
+mod services;
+mod undo;
