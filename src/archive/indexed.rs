@@ -33,6 +33,7 @@ pub struct Indexed {
     digests: Vec<Digest>,
     identity: Digest,
     manifest: Manifest,
+    signature: Option<Vec<u8>>,
     /// Where each frame begins: in the file and in the uncompressed stream; one more for the end.
     starts: Vec<(u64, u64)>,
 }
@@ -72,6 +73,7 @@ impl Indexed {
             digests,
             identity,
             manifest,
+            signature: tail.signature,
             starts,
         };
         indexed.check_headers()?;
@@ -84,6 +86,7 @@ impl Indexed {
             index,
             digests,
             identity,
+            signature,
             stored_bytes,
             ..
         } = proof.clone();
@@ -95,6 +98,7 @@ impl Indexed {
             digests,
             identity,
             manifest,
+            signature,
             starts,
         }
     }
@@ -109,6 +113,17 @@ impl Indexed {
     #[must_use]
     pub fn identity(&self) -> Digest {
         self.identity
+    }
+
+    /// The entries after those of [`Indexed::entries`], with their content: `index.json`, `SHA256SUMS`, a signature.
+    #[must_use]
+    pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let tail = Tail::new(&self.index, &self.digests);
+        Tail {
+            signature: self.signature.clone(),
+            ..tail
+        }
+        .entries()
     }
 
     /// What is where.
