@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use super::args::{ExportArgs, UsageError};
 use super::render::failure::Failure;
-use super::render::{Stop, Ui};
+use super::render::json::{Exported, Line};
+use super::render::{Stop, Ui, text};
+use super::signals::Interrupted;
 use super::{Outcome, wrong_usage};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::export::Report;
 use crate::request::{ExportRequest, Output, Subject};
 
 /// Exports a container.
@@ -16,22 +19,77 @@ pub fn run(args: ExportArgs, ui: &Ui) -> Outcome {
     if request.output == Output::Stdout && io::stdout().is_terminal() {
         return Err(wrong_usage("export", &UsageError::OutputIsTerminal, ui));
     }
-    pipeline(&request, ui)?;
+    let interrupted = Interrupted::listen().map_err(|error| Stop::signals(&error))?;
+    let report = {
+        let progress = ui.progress();
+        crate::export::export(&request, &progress, &|| interrupted.yes())
+    };
+    let report = report.map_err(|error| failure(&request, &error))?;
+    show(&request, &report, ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn pipeline(request: &ExportRequest, ui: &Ui) -> Result<(), Stop> {
-    let _progress = ui.progress();
-    let error = io::Error::other("the pipeline is not part of this build");
-    Err(failure(request, ErrorKind::Other, &error).into())
+/// Says what was made: on standard output, or on standard error where the archive itself went to standard output.
+fn show(request: &ExportRequest, report: &Report, ui: &Ui) -> Result<(), Stop> {
+    let exported = Exported {
+        container: report.container.clone(),
+        archive: report.archive.clone(),
+        identity: report.identity.to_string(),
+        content_bytes: report.content_bytes,
+        archive_bytes: report.archive_bytes,
+        frozen_seconds: report.frozen.map(|frozen| frozen.as_secs_f64()),
+        running: report.running,
+    };
+    match request.output {
+        Output::Stdout if ui.quiet() => Ok(()),
+        Output::Stdout => {
+            ui.tell(&Line::Exported(exported), &sentence(report));
+            Ok(())
+        }
+        Output::File(_) if ui.quiet() && !ui.json() => Ok(()),
+        Output::File(_) => ui.result(&exported, |out| writeln!(out, "{}", text::visible(&sentence(report)))),
+    }
+}
+
+fn sentence(report: &Report) -> String {
+    let place = report
+        .archive
+        .as_ref()
+        .map(|path| format!(" to {}", path.display()))
+        .unwrap_or_default();
+    let sizes = format!(
+        "{} of content in {}",
+        text::bytes(report.content_bytes),
+        text::bytes(report.archive_bytes)
+    );
+    let frozen = report
+        .frozen
+        .map(|frozen| format!(", frozen for {}", text::seconds(frozen)))
+        .unwrap_or_default();
+    let running = if report.running { "; it runs on" } else { "" };
+    format!("{} exported{place} ({sizes}{frozen}){running}", report.container)
 }
 
 /// What failed, what state the container and the archive are in, and what to do.
-fn failure(request: &ExportRequest, kind: ErrorKind, error: &dyn std::error::Error) -> Failure {
+fn failure(request: &ExportRequest, error: &Error) -> Failure {
     let what = format!("cannot export {}", subject(request));
-    Failure::new(what, kind, error)
-        .state(state(request, kind))
-        .advice(advice(request, kind))
+    let kind = error.kind();
+    let advice = advice(request, kind);
+    match error {
+        Error::Dump {
+            container,
+            fate,
+            log,
+            source,
+        } => Failure::new(what, kind, source)
+            .state(Some(format!("{container} {fate}; {}", archive(request, fate))))
+            .log(log.clone())
+            .advice(advice),
+        // It failed before the container was touched.
+        other => Failure::new(what, kind, other)
+            .state(Some(archive(request, &Fate::RunsOn)))
+            .advice(advice),
+    }
 }
 
 fn subject(request: &ExportRequest) -> String {
@@ -41,36 +99,138 @@ fn subject(request: &ExportRequest) -> String {
     }
 }
 
-fn state(request: &ExportRequest, kind: ErrorKind) -> Option<String> {
-    let container = match &request.subject {
-        Subject::Container(container) if kind == ErrorKind::Dump => format!("{} runs on; ", container.id),
-        Subject::Container(_) if kind == ErrorKind::Other => return None,
-        _ => String::new(),
-    };
-    let archive = match &request.output {
-        Output::File(path) => format!("{} was not written; an older one is as it was", path.display()),
-        Output::Stdout => "what was written to standard output is not an archive".to_owned(),
-    };
-    Some(format!("{container}{archive}"))
+/// The archive after a failure.
+fn archive(request: &ExportRequest, fate: &Fate) -> String {
+    match (&request.output, fate) {
+        (Output::Stdout, _) => "what went to standard output is no archive".to_owned(),
+        // It ends only once its archive is complete; that something failed afterwards does not unmake it.
+        (Output::File(path), Fate::Gone) => format!("`ckpt verify {}` tells whether it is complete", path.display()),
+        (Output::File(path), _) => format!("{} was not written, an older one is as it was", path.display()),
+    }
 }
 
 fn advice(request: &ExportRequest, kind: ErrorKind) -> Option<String> {
     let advice = match kind {
-        ErrorKind::Host => "run `ckpt check`: it says what this host lacks".to_owned(),
+        ErrorKind::Host => "run `ckpt check`: it says what this host lacks",
         ErrorKind::NotFound => not_found(request),
-        ErrorKind::Dump => "mend the cause and export again; `ckpt check` says what this host cannot dump".to_owned(),
+        ErrorKind::Dump => "mend the cause and export again; `ckpt check` says what this host cannot dump",
         _ => return None,
     };
-    Some(advice)
+    Some(advice.to_owned())
 }
 
-fn not_found(request: &ExportRequest) -> String {
+fn not_found(request: &ExportRequest) -> &'static str {
     match &request.subject {
         Subject::Container(container) if container.state_root.is_none() => {
-            "list containers with `runc list` and `crun list`; for a runtime with a state directory of its own \
-             (podman, containerd, …) name that with --runtime-root"
-                .to_owned()
+            "`runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman \
+             and containerd give it) name that with --runtime-root"
         }
-        _ => "list what is there with `runc --root DIR list` or `crun --root DIR list`".to_owned(),
+        _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use crate::archive::Digest;
+    use crate::runtime;
+
+    fn request(line: &str) -> ExportRequest {
+        match Cli::try_parse_from(["ckpt", "export"].into_iter().chain(line.split(' ')))
+            .unwrap()
+            .command
+        {
+            Command::Export(args) => ExportRequest::try_from(*args).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn told(line: &str, error: &Error) -> String {
+        anstream::adapter::strip_str(&failure(&request(line), error).render()).to_string()
+    }
+
+    #[test]
+    fn a_failed_dump_names_cause_state_log_and_advice() {
+        let lines = vec!["(00.01) Error (criu/sk-inet.c:191): inet: Connected TCP socket".to_owned()];
+        let ended = crate::criu::Error::Ended {
+            program: "runc".into(),
+            status: "exit status: 1".into(),
+            expected: "post-dump",
+            lines,
+        };
+        let error = Error::Dump {
+            container: "db".into(),
+            fate: Fate::RunsOn,
+            log: Some("/var/lib/ckpt/logs/db.log".into()),
+            source: Box::new(ended.into()),
+        };
+        insta::assert_snapshot!(told("db -o db.ckpt", &error), @"
+        ckpt: cannot export container db
+          cause: runc ended with exit status: 1 before CRIU reached post-dump
+                 (00.01) Error (criu/sk-inet.c:191): inet: Connected TCP socket
+          state: db runs on; db.ckpt was not written, an older one is as it was
+          log:   /var/lib/ckpt/logs/db.log
+          to do: mend the cause and export again; `ckpt check` says what this host cannot dump
+        ");
+    }
+
+    #[test]
+    fn an_unknown_container_is_told_with_where_to_look() {
+        let error = runtime::Error::NotFound {
+            id: "web".into(),
+            runtimes: "runc, crun".into(),
+        }
+        .into();
+        insta::assert_snapshot!(told("web -o -", &error), @r#"
+        ckpt: cannot export container web
+          cause: no container "web" (asked: runc, crun)
+          state: what went to standard output is no archive
+          to do: `runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman and containerd give it) name that with --runtime-root
+        "#);
+    }
+
+    #[test]
+    fn a_container_that_is_gone_has_an_archive_to_look_at() {
+        let source = Box::new(crate::criu::Error::Interrupted.into());
+        let error = Error::Dump {
+            container: "w".into(),
+            fate: Fate::Gone,
+            log: None,
+            source,
+        };
+        assert!(told("w -o w.ckpt", &error).contains("state: w is gone; `ckpt verify w.ckpt` tells"));
+    }
+
+    #[test]
+    fn the_result_is_one_sentence() {
+        let report = Report {
+            container: "web".into(),
+            archive: Some(PathBuf::from("web.ckpt")),
+            identity: Digest::of(b""),
+            content_bytes: 3 << 20,
+            archive_bytes: 1 << 20,
+            frozen: Some(Duration::from_millis(420)),
+            running: false,
+        };
+        assert_eq!(
+            sentence(&report),
+            "web exported to web.ckpt (3.0 MiB of content in 1.0 MiB, frozen for 0.42 s)"
+        );
+        let report = Report {
+            archive: None,
+            frozen: None,
+            running: true,
+            ..report
+        };
+        assert_eq!(
+            sentence(&report),
+            "web exported (3.0 MiB of content in 1.0 MiB); it runs on"
+        );
     }
 }

@@ -3,15 +3,21 @@
 //! A subcommand turns its arguments into a checked request, calls the library, and shows the result or ends with a
 //! [`render::failure::Failure`]. The exit code comes from the failure's kind and from nothing else.
 
+mod archive;
 mod args;
+mod cat;
 mod check;
 mod criu_action;
 mod exit;
 mod export;
+mod extract;
 mod generate;
 mod import;
+mod inspect;
+mod ls;
 mod render;
 mod signals;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -59,16 +65,16 @@ fn run(command: Command, ui: &Ui) -> Outcome {
     match command {
         Command::Export(args) => export::run(*args, ui),
         Command::Import(args) => import::run(*args, ui),
+        Command::Verify(args) => verify::run(args, ui),
+        Command::Inspect(args) => inspect::run(args, ui),
+        Command::Ls(args) => ls::run(args, ui),
+        Command::Cat(args) => cat::run(args),
+        Command::Extract(args) => extract::run(args, ui),
         Command::Check(args) => check::run(&args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),
-        other => unwired(&other, ui),
     }
-}
-
-fn unwired(_: &Command, _: &Ui) -> Outcome {
-    Err(Failure::bare("this command is not built yet", ErrorKind::Other).into())
 }
 
 /// Help and version are results; everything else is a usage error.

@@ -131,16 +131,26 @@ impl Failure {
     pub fn render(&self) -> String {
         let mut out = format!("{RED}ckpt:{RED:#} {BOLD}{}{BOLD:#}\n", text::printable(&self.what));
         let causes = self.causes.iter().map(|cause| ("cause", cause));
-        let rest = [("state", &self.state), ("to do", &self.advice)];
+        let log = self.log.as_ref().map(|path| path.display().to_string());
+        let rest = [("state", &self.state), ("log", &log), ("to do", &self.advice)];
         let rest = rest
             .into_iter()
-            .filter_map(|(label, line)| line.as_ref().map(|line| (label, line)));
+            .filter_map(|(label, line)| Some((label, line.as_ref()?)));
         for (label, line) in causes.chain(rest) {
-            let line = text::printable(line).trim_end().replace('\n', "\n         ");
+            let line = flush_left(&text::printable(line)).join("\n         ");
             out.push_str(&format!("  {:<7}{line}\n", format!("{label}:")));
         }
         out
     }
+}
+
+/// The lines of a text, those after the first without the indentation that all of them have.
+fn flush_left(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.trim_end().lines().collect();
+    let indentation = |line: &&str| line.len() - line.trim_start_matches(' ').len();
+    let common = lines.iter().skip(1).map(indentation).min().unwrap_or(0);
+    lines.iter_mut().skip(1).for_each(|line| *line = &line[common..]);
+    lines
 }
 
 /// The messages of an error and its sources, without those that only repeat the one before.

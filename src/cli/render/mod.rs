@@ -7,6 +7,7 @@ pub mod draw;
 pub mod failure;
 pub mod json;
 pub mod progress;
+pub mod sheet;
 pub mod text;
 
 use std::io::{self, IsTerminal as _, Write};

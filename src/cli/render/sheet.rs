@@ -8,6 +8,7 @@ use super::text;
 
 /// Columns that labels take.
 const LABEL: usize = 14;
+const NO_LABEL: &str = "-";
 const TITLE: Style = Style::new().bold();
 
 /// Facts to print.
@@ -31,6 +32,11 @@ impl Sheet {
         self
     }
 
+    /// A line of the present section without a label.
+    pub fn note(&mut self, value: impl Into<String>) -> &mut Self {
+        self.line(NO_LABEL, value)
+    }
+
     /// A line that is there only where there is a value.
     pub fn line_if(&mut self, label: &str, value: Option<impl Into<String>>) -> &mut Self {
         match value {
@@ -48,7 +54,11 @@ impl Sheet {
             }
             writeln!(out, "{TITLE}{}{TITLE:#}", text::visible(title))?;
             for (label, value) in lines {
-                writeln!(out, "  {label:<LABEL$}{}", text::visible(value))?;
+                let value = text::visible(value);
+                match label.as_str() {
+                    NO_LABEL => writeln!(out, "  {value}")?,
+                    label => writeln!(out, "  {label:<LABEL$}{value}")?,
+                }
             }
         }
         Ok(())
@@ -62,11 +72,18 @@ mod tests {
     #[test]
     fn empty_sections_and_absent_values_leave_no_trace() {
         let mut sheet = Sheet::default();
-        sheet.section("One").line("a", "1\x1b[2J").line_if("b", None::<String>).line("", "2");
-        sheet.section("None").section("Two").line("c", "3");
+        sheet
+            .section("One")
+            .line("a", "1\x1b[2J")
+            .line_if("b", None::<String>)
+            .line("", "2");
+        sheet.section("None").section("Two").line("c", "3").note("4");
         let mut out = Vec::new();
         sheet.write(&mut out).unwrap();
         let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
-        assert_eq!(text, "One\n  a             1\\x1b[2J\n                2\n\nTwo\n  c             3\n");
+        assert_eq!(
+            text,
+            "One\n  a             1\\x1b[2J\n                2\n\nTwo\n  c             3\n  4\n"
+        );
     }
 }

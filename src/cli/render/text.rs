@@ -70,18 +70,6 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// Bytes of a name that need not be UTF-8, for a terminal.
-pub fn visible_bytes(name: &[u8]) -> String {
-    let mut out = String::with_capacity(name.len());
-    for chunk in name.utf8_chunks() {
-        out.push_str(&visible(chunk.valid()));
-        for byte in chunk.invalid() {
-            push(&mut out, format_args!("\\x{byte:02x}"));
-        }
-    }
-    out
-}
-
 /// Whether a character is not seen as itself on a terminal.
 fn hidden(c: char) -> bool {
     let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -133,7 +121,6 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(visible(text), want);
         }
-        assert_eq!(visible_bytes(b"a\xff\x1b"), "a\\xff\\x1b");
     }
 
     #[test]
