@@ -6,11 +6,13 @@ mod restore;
 
 use std::path::PathBuf;
 
+use crate::cgroup::CgroupRecord;
 use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::manifest::Manifest;
 use crate::request::ImportRequest;
-use crate::rewrite::{self, Inputs, Plan};
+use crate::rewrite::{self, Inputs, Plan, Spec};
 
 use contents::{Archive, Unpacker};
 use restore::Finishing;
@@ -92,16 +94,30 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
 
 /// The plan: what the archive says, what the request wants, and what is on this host.
 fn plan(request: &ImportRequest, archive: &Archive<'_>) -> Result<Plan, Error> {
-    let cgroups = describe::summary(archive.cgroups.as_ref());
+    rehearse(request, &archive.manifest, &archive.spec, archive.cgroups.as_ref())
+}
+
+/// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
+/// whole is another question.
+///
+/// # Errors
+/// Where the import would be refused, with every reason; where this host cannot be looked at.
+pub fn rehearse(
+    request: &ImportRequest,
+    manifest: &Manifest,
+    spec: &Spec,
+    record: Option<&CgroupRecord>,
+) -> Result<Plan, Error> {
+    let cgroups = describe::summary(record);
     let inputs = Inputs {
-        manifest: &archive.manifest,
-        spec: &archive.spec,
+        manifest,
+        spec,
         cgroups: &cgroups,
         request,
     };
     let host = describe::host(inputs)?;
     let mut plan = rewrite::plan(inputs, &host).map_err(rewrite::Error::from)?;
-    if let Some(record) = archive.cgroups.as_ref().filter(|_| !request.ignore_cgroup_limits) {
+    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits) {
         describe::add_limits(&mut plan, record)?;
     }
     Ok(plan)

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use super::version::Version;
 use crate::request::RuntimeKind;
 use crate::runtime;
-use crate::sys::{programs, read};
+use crate::sys::{programs, read, space};
 
 /// Bit of CAP_SYS_RESOURCE in a capability set.
 const CAP_SYS_RESOURCE: u32 = 24;
@@ -110,13 +110,9 @@ fn effective(status: &str) -> Option<u64> {
 }
 
 /// Bytes free for this user where `path` is, or will be made.
-fn free_space(path: &Path) -> Option<(PathBuf, u64)> {
+pub(super) fn free_space(path: &Path) -> Option<(PathBuf, u64)> {
     let there = path.ancestors().find(|ancestor| ancestor.exists())?;
-    let file_system = rustix::fs::statvfs(there).ok()?;
-    Some((
-        path.to_owned(),
-        file_system.f_bavail.saturating_mul(file_system.f_frsize),
-    ))
+    Some((path.to_owned(), space::free(there).ok()?))
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! What this host can do: whether it can dump and restore containers at all, and what it lacks for which option.
 //!
 //! [`Facts::gather`] looks, [`checks`] judges; judging is pure. A check that is an error means that no export or import
-//! can succeed here; a warning, that some will not.
+//! can succeed here; a warning, that some will not. [`restorable`] does the same for one archive.
 
 mod facts;
+mod restorable;
 mod version;
 
+use std::borrow::Cow;
+
 pub use facts::{CriuFacts, Facts};
+pub use restorable::{Candidate, restorable};
 pub use version::Version;
 
 /// The first CRIU that starts on kernels of today.
@@ -41,7 +45,7 @@ pub struct Check {
     pub message: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<&'static str>,
+    pub advice: Option<Cow<'static, str>>,
 }
 
 impl Check {
@@ -59,7 +63,7 @@ impl Check {
             level: Level::Warning,
             subject,
             message: message.into(),
-            advice: Some(advice),
+            advice: Some(advice.into()),
         }
     }
 
@@ -68,7 +72,7 @@ impl Check {
             level: Level::Error,
             subject,
             message: message.into(),
-            advice: Some(advice),
+            advice: Some(advice.into()),
         }
     }
 }

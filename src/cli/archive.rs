@@ -59,11 +59,16 @@ pub type Take<'a> = &'a mut dyn FnMut(&str, u64, &mut dyn Read) -> Result<(), St
 impl Archive {
     /// The archive that an argument names; `doing` completes "cannot … FILE".
     pub fn new(file: PathBuf, threads: Option<NonZeroUsize>, doing: &'static str) -> Self {
-        Self {
-            input: value::input(file),
-            threads: threads.unwrap_or_else(value::default_threads),
+        Self::of(
+            value::input(file),
+            threads.unwrap_or_else(value::default_threads),
             doing,
-        }
+        )
+    }
+
+    /// The archive of a request.
+    pub fn of(input: Input, threads: NonZeroUsize, doing: &'static str) -> Self {
+        Self { input, threads, doing }
     }
 
     /// Its name in messages.
@@ -167,6 +172,12 @@ impl Archive {
         let what = format!("cannot {} {}", self.doing, self.name());
         let advice = invalid.then(|| super::ARCHIVE_ADVICE.to_owned());
         Failure::new(what, kind, error).state(None).advice(advice).into()
+    }
+
+    /// Says what is wrong with it, where the error came through a reader.
+    pub fn fail_read(&self, error: io::Error) -> Stop {
+        let unwrapped = Error::from_io(error);
+        self.fail(&unwrapped.unwrap_or_else(|source| Error::Read { offset: 0, source }))
     }
 
     /// Says what went wrong between reading it and writing elsewhere.

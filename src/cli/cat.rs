@@ -7,7 +7,6 @@ use super::Outcome;
 use super::archive::{Archive, no_entry};
 use super::args::CatArgs;
 use super::render::Stop;
-use crate::archive::Error;
 
 /// Bytes that are copied at a time.
 const BUFFER: usize = 256 * 1024;
@@ -35,12 +34,8 @@ fn copy(archive: &Archive, content: &mut dyn Read) -> Result<(), Stop> {
         let count = match content.read(&mut buffer) {
             Ok(0) => return out.flush().map_err(|error| Stop::stdout(&error)),
             Ok(count) => count,
-            Err(error) => return Err(archive.fail(&unwrapped(error))),
+            Err(error) => return Err(archive.fail_read(error)),
         };
         out.write_all(&buffer[..count]).map_err(|error| Stop::stdout(&error))?;
     }
-}
-
-fn unwrapped(error: io::Error) -> Error {
-    Error::from_io(error).unwrap_or_else(|source| Error::Read { offset: 0, source })
 }

@@ -70,7 +70,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),
-        Command::Check(args) => check::run(&args, ui),
+        Command::Check(args) => check::run(args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),

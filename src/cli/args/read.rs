@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RuntimeArg, value};
-use crate::request::MapMount;
+use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
 
 const VERIFY_EXAMPLES: &str = "Examples:
   ckpt verify web.ckpt && echo good
@@ -113,6 +113,13 @@ pub struct CheckArgs {
     /// Look at this runtime; auto takes the one that made the archive, or each that is installed
     #[arg(long, value_enum, value_name = "RUNTIME", default_value = "auto")]
     pub runtime: RuntimeArg,
+    /// The runtime's state directory, if it is not the usual one
+    #[arg(long, value_name = "DIR", requires = "file", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute())]
+    pub runtime_root: Option<PathBuf>,
+    /// The container's name as it would be given to ckpt import
+    #[arg(short, long, value_name = "NAME", requires = "file", value_parser = value::name)]
+    pub name: Option<String>,
     /// The root file system as it would be given to ckpt import
     #[arg(long, value_name = "DIR", requires = "file", value_hint = ValueHint::DirPath)]
     #[arg(value_parser = value::absolute())]
@@ -124,4 +131,39 @@ pub struct CheckArgs {
     /// A mapped bind mount as it would be given to ckpt import (repeatable)
     #[arg(long, value_name = "DST=SRC", requires = "file", value_parser = value::map_mount)]
     pub map_mount: Vec<MapMount>,
+}
+
+impl CheckArgs {
+    /// The import that an archive is checked for: one that allows nothing, so that everything it asks for is told.
+    pub fn request(&self) -> Option<ImportRequest> {
+        Some(ImportRequest {
+            input: value::input(self.file.clone()?),
+            threads: value::default_threads(),
+            name: self.name.clone(),
+            runtime: self.runtime.into(),
+            allow_other_runtime: false,
+            state_root: self.runtime_root.clone(),
+            bundle: self.bundle.clone(),
+            root: self.root.clone(),
+            ignore_rootfs: false,
+            map_mounts: self.map_mount.clone(),
+            allow_mounts: Vec::new(),
+            allow_all_mounts: false,
+            allow_hooks: false,
+            allow_criu_config: false,
+            allow_annotations: Vec::new(),
+            allow_devices: Vec::new(),
+            cgroup_parent: None,
+            ignore_cgroup_limits: false,
+            netns: Netns::Keep,
+            hostname: None,
+            console_socket: None,
+            pid_file: None,
+            parents: Vec::new(),
+            restore: RestoreOptions::default(),
+            work_path: None,
+            dry_run: true,
+            no_restore: false,
+        })
+    }
 }
