@@ -23,10 +23,12 @@ usage_error() {
 
 # Start time of a process in clock ticks. A pid alone may have been reused since it was written down; with this it is
 # one process for sure. The command name may hold spaces and brackets, so fields are counted after the last ")".
+# Fails for a zombie too: it has ended, and who its new parent is and when that one collects it is not ours to wait for.
 start_time() {
     local stat=()
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
     read -r -a stat <<<"${stat##*) }"
+    [[ ${stat[0]} != Z ]] || return 1
     printf '%s\n' "${stat[19]}"
 }
 

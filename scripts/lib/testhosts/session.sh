@@ -4,6 +4,7 @@
 #   DIR/ssh/            the session's keys
 #   DIR/log             what went wrong while starting
 #   DIR/cgroups         the session's cgroups, one per line
+#   DIR/owner           "PID STARTTIME" of `up`
 #   DIR/init            "PID STARTTIME" of the session's first process; when it dies all the others do
 #   DIR/hosts/HOST/     pid and cgroups (for exec), upper (changes to the tree), and the host's plain directories
 #
@@ -40,6 +41,7 @@ up() {
     registered=$REGISTRY/$(session_id "$session")
     try_lock "$registered" || die "there are hosts in $session already"
     printf '%s\n' "$session" >"$registered"
+    remember_process $$ >"$session/owner"
     trap 'tear_down "$session" "$registered"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -227,7 +229,7 @@ wait_until_empty() {
 
 remove_files() {
     local entry
-    for entry in hosts ssh mnt settings log cgroups delegated init; do
+    for entry in hosts ssh mnt settings log cgroups delegated owner init; do
         rm -rf --one-file-system "${1:?}/$entry" || log "cannot remove $1/$entry"
     done
     rmdir "$1" 2>/dev/null || :
@@ -240,7 +242,7 @@ down() {
     dir=$(absolute "$1")
     registered=$REGISTRY/$(session_id "$dir")
     [[ -e $registered ]] || die "there is no session in $dir"
-    [[ ! -s $dir/init ]] || same_process "$(<"$dir/init")" && kill -KILL "$(cut -d' ' -f1 "$dir/init")" 2>/dev/null || :
+    [[ ! -s $dir/owner ]] || { same_process "$(<"$dir/owner")" && kill -TERM "$(cut -d' ' -f1 "$dir/owner")"; } || :
     while [[ -e $registered ]]; do
         if try_lock "$registered"; then
             [[ ! -e $registered ]] || tear_down "$dir" "$registered"
