@@ -188,3 +188,6 @@ pub fn apply<'a>(
     }
     Ok(Applied { undo: run.undo })
 }
+
+#[cfg(test)]
+mod tests;
