@@ -185,8 +185,7 @@ impl Run<'_, '_> {
         let flags = flags.into_iter().filter_map(|option| flag_of(option));
         let flags = flags.fold(MountFlags::NOSUID | MountFlags::NODEV, MountFlags::union);
         let data: Vec<&str> = data.into_iter().map(String::as_str).collect();
-        // Read-only comes after the content.
-        self.mount("tmpfs", path, flags.difference(MountFlags::RDONLY), &data.join(","))?;
+        self.mount("tmpfs", path, flags, &data.join(","))?;
         entry.map_or(Ok(()), |entry| self.unpack(entry, path, false))
     }
 
@@ -341,7 +340,6 @@ fn flag_of(option: &str) -> Option<MountFlags> {
         "noatime" => MountFlags::NOATIME,
         "nodiratime" => MountFlags::NODIRATIME,
         "relatime" => MountFlags::RELATIME,
-        "ro" => MountFlags::RDONLY,
         _ => return None,
     })
 }
