@@ -14,7 +14,7 @@ use crate::manifest::Manifest;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Inputs, Plan, Spec};
 
-use contents::{Archive, Unpacker};
+use contents::Archive;
 use restore::Finishing;
 
 /// What an import came to.
@@ -67,15 +67,7 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
         phase: Phase::Prepare,
         total: None,
     });
-    let applied = rewrite::apply(
-        &plan,
-        &mut archive,
-        &Unpacker {
-            space: contents::space(&plan.bundle),
-        },
-        events,
-    )
-    .map_err(rewrite::Error::from)?;
+    let applied = rewrite::apply(&plan, &mut archive, events).map_err(rewrite::Error::from)?;
     let Some(command) = plan.restore() else {
         applied.commit();
         let images = rewrite::Layout::at(plan.bundle.clone()).images();

@@ -3,8 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::archive::format::CHECKPOINT;
 use crate::archive::limits::MAX_JSON;
@@ -17,7 +16,6 @@ use crate::manifest::Manifest;
 use crate::request::{ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
-use crate::tree::{self, Namespace, Options};
 
 /// Where CRIU looks for the images that an incremental dump's are incremental to.
 const PARENT: &str = "parent";
@@ -142,44 +140,4 @@ fn place(staged: &Staged<Verified>, directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Unpacks trees as a plan's application asks for it.
-pub(super) struct Unpacker {
-    /// Bytes that may be unpacked.
-    pub(super) space: u64,
-}
-
-impl Unpacker {
-    fn options(&self, devices: bool) -> Options {
-        let limits = tree::Limits {
-            bytes: self.space,
-            ..tree::Limits::default()
-        };
-        Options {
-            limits,
-            devices,
-            ..Options::default()
-        }
-    }
-}
-
-impl rewrite::apply::Unpack for Unpacker {
-    fn tree(&self, from: &mut dyn Read, into: BorrowedFd<'_>) -> Result<(), ContentsError> {
-        tree::apply_full(into, from, self.options(true))?;
-        Ok(())
-    }
-
-    fn changes(&self, from: &mut dyn Read, upper: BorrowedFd<'_>) -> Result<(), ContentsError> {
-        tree::apply_diff_overlay(upper, Namespace::Trusted, None, from, &[], self.options(true))?;
-        Ok(())
-    }
-}
-
-/// Bytes free where the bundle and the root file system will be.
-pub(super) fn space(bundle: &Path) -> u64 {
-    let existing = bundle.ancestors().find(|path| path.exists()).map(PathBuf::from);
-    existing
-        .and_then(|path| crate::sys::space::free(&path).ok())
-        .unwrap_or(u64::MAX)
 }

@@ -9,7 +9,6 @@
 //! - what could not be taken away is told, never dropped.
 
 mod contents;
-mod deleted;
 mod owners;
 mod remove;
 mod steps;
@@ -17,13 +16,13 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
-pub use contents::{Contents, ContentsError, Unpack};
-pub use deleted::DELETED_FILES;
+pub use contents::{Contents, ContentsError};
 pub use undo::{Made, UndoFailure};
 
 use super::plan::Plan;
 use crate::error::ErrorKind;
 use crate::event::Events;
+use crate::tree;
 use undo::Undo;
 
 /// What made a step fail.
@@ -39,13 +38,21 @@ pub enum Fault {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// An entry of the archive cannot be read or put in place.
-    #[error("cannot put the entry {entry:?} in place")]
+    /// An entry of the archive cannot be read.
+    #[error("cannot read the entry {entry:?}")]
     Entry {
         /// The entry.
         entry: String,
         /// Why.
         source: ContentsError,
+    },
+    /// An entry of the archive cannot be unpacked.
+    #[error("cannot unpack the entry {entry:?}")]
+    Tree {
+        /// The entry.
+        entry: String,
+        /// Why.
+        source: tree::Error,
     },
     /// An entry that the manifest names is missing.
     #[error("the archive has no entry {entry:?}")]
@@ -60,17 +67,6 @@ pub enum Fault {
         path: PathBuf,
         /// Why.
         source: ContentsError,
-    },
-    /// The list of deleted files cannot be read.
-    #[error("the entry {DELETED_FILES:?} is no list of paths")]
-    DeletedList(#[source] serde_json::Error),
-    /// The list of deleted files names something that cannot be in a root file system, or is too long.
-    #[error("the entry {DELETED_FILES:?} {problem}: {path:?}")]
-    DeletedPath {
-        /// The path.
-        path: String,
-        /// What is wrong with it.
-        problem: &'static str,
     },
     /// A bind mount of a file travels, and its entry holds something else.
     #[error("the entry {entry:?} must hold one file, for the mount at {destination}")]
@@ -122,11 +118,9 @@ impl ApplyError {
     /// The class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        match self.fault {
-            Fault::DeletedList(_)
-            | Fault::DeletedPath { .. }
-            | Fault::NotOneFile { .. }
-            | Fault::MissingEntry { .. } => ErrorKind::Archive,
+        match &self.fault {
+            Fault::NotOneFile { .. } | Fault::MissingEntry { .. } => ErrorKind::Archive,
+            Fault::Tree { source, .. } => source.kind(),
             _ => ErrorKind::Restore,
         }
     }
@@ -164,16 +158,10 @@ impl Applied<'_> {
 ///
 /// # Errors
 /// When a step fails; what the steps before it made is gone, but for what the error names.
-pub fn apply<'a>(
-    plan: &Plan,
-    contents: &mut dyn Contents,
-    unpack: &dyn Unpack,
-    events: &'a dyn Events,
-) -> Result<Applied<'a>, ApplyError> {
+pub fn apply<'a>(plan: &Plan, contents: &mut dyn Contents, events: &'a dyn Events) -> Result<Applied<'a>, ApplyError> {
     let mut run = steps::Run {
         plan,
         contents,
-        unpack,
         undo: Undo::new(events),
     };
     let steps = plan.steps.iter().enumerate().filter(|(_, step)| step.is_preparation());
@@ -188,3 +176,6 @@ pub fn apply<'a>(
     }
     Ok(Applied { undo: run.undo })
 }
+
+#[cfg(test)]
+mod tests;

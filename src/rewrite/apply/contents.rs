@@ -1,7 +1,6 @@
-//! What the application of a plan takes from others: the verified content of the archive, and the unpacking of trees.
+//! What the application of a plan takes from others: the verified content of the archive.
 
 use std::io::Read;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use crate::rewrite::plan::Step;
@@ -38,19 +37,4 @@ pub trait Contents {
     fn proceed(&mut self, _: &Step) -> Result<(), ContentsError> {
         Ok(())
     }
-}
-
-/// Unpacks tar streams beneath a directory.
-pub trait Unpack {
-    /// Unpacks a whole tree into an empty directory; attributes of the stream's root entry go to the directory.
-    ///
-    /// # Errors
-    /// When the stream is hostile or damaged, or a file cannot be made.
-    fn tree(&self, from: &mut dyn Read, into: BorrowedFd<'_>) -> Result<(), ContentsError>;
-
-    /// Unpacks the changes of an overlay into its empty upper layer: whiteouts and opaque directories become those.
-    ///
-    /// # Errors
-    /// When the stream is hostile or damaged, or a file cannot be made.
-    fn changes(&self, from: &mut dyn Read, upper: BorrowedFd<'_>) -> Result<(), ContentsError>;
 }

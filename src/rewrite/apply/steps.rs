@@ -1,7 +1,7 @@
 //! Each step of a preparation.
 
 use std::ffi::CString;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 
 use super::undo::{Made, Undo};
-use super::{Contents, DELETED_FILES, Fault, Unpack, deleted, owners};
+use super::{Contents, Fault, owners};
+use crate::capture::DELETED_FILES;
 use crate::manifest::FileType;
 use crate::rewrite::plan::{Owner, Plan, Step};
+use crate::tree::{self, Namespace, Scope, TreePath};
 
 /// Mode of directories above bundles: anybody may pass, nobody may look, as bundles decide for themselves.
 const PARENT_MODE: u32 = 0o711;
@@ -25,7 +27,6 @@ const PRIVATE_MODE: u32 = 0o700;
 pub(super) struct Run<'r, 'e> {
     pub(super) plan: &'r Plan,
     pub(super) contents: &'r mut dyn Contents,
-    pub(super) unpack: &'r dyn Unpack,
     pub(super) undo: Undo<'e>,
 }
 
@@ -163,7 +164,7 @@ impl Run<'_, '_> {
     fn extract_rootfs(&mut self, entry: &str, path: &Path) -> Result<(), Fault> {
         self.make_parents(path)?;
         self.make_or_take(path, ROOTFS_MODE)?;
-        self.unpack(entry, path, Layer::Whole)
+        self.unpack(entry, path, true)
     }
 
     fn overlay_rootfs(&mut self, entry: &str, lower: &Path, [upper, work, merged]: [&Path; 3]) -> Result<(), Fault> {
@@ -172,23 +173,10 @@ impl Run<'_, '_> {
         }
         // The merged root shows the upper layer's own attributes: without this "/" would be of mode 0700.
         copy_attributes(lower, upper)?;
-        self.unpack(entry, upper, Layer::Changes)?;
+        self.unpack_changes(entry, upper, lower)?;
         let (lower, upper, work) = (lower.display(), upper.display(), work.display());
         let data = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-        self.mount("overlay", merged, MountFlags::empty(), &data)?;
-        self.delete_listed(merged)
-    }
-
-    fn delete_listed(&mut self, merged: &Path) -> Result<(), Fault> {
-        let source = |source| Fault::Entry {
-            entry: DELETED_FILES.to_owned(),
-            source,
-        };
-        let Some(mut list) = self.contents.open(DELETED_FILES).map_err(source)? else {
-            return Ok(());
-        };
-        let list = deleted::read(&mut *list)?;
-        deleted::delete(&open_directory(merged)?, merged, &list)
+        self.mount("overlay", merged, MountFlags::empty(), &data)
     }
 
     fn make_shm(&mut self, path: &Path, options: &[String], entry: Option<&str>) -> Result<(), Fault> {
@@ -197,15 +185,14 @@ impl Run<'_, '_> {
         let flags = flags.into_iter().filter_map(|option| flag_of(option));
         let flags = flags.fold(MountFlags::NOSUID | MountFlags::NODEV, MountFlags::union);
         let data: Vec<&str> = data.into_iter().map(String::as_str).collect();
-        // Read-only comes after the content.
-        self.mount("tmpfs", path, flags.difference(MountFlags::RDONLY), &data.join(","))?;
-        entry.map_or(Ok(()), |entry| self.unpack(entry, path, Layer::Whole))
+        self.mount("tmpfs", path, flags, &data.join(","))?;
+        entry.map_or(Ok(()), |entry| self.unpack(entry, path, false))
     }
 
     fn put_mount(&mut self, entry: &str, path: &Path) -> Result<(), Fault> {
         self.make_parents(path)?;
         self.make_directory(path, ROOTFS_MODE)?;
-        self.unpack(entry, path, Layer::Whole)
+        self.unpack(entry, path, false)
     }
 
     /// The images are given away last: what is changed in them would be root's again.
@@ -230,21 +217,67 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn unpack(&mut self, entry: &str, into: &Path, layer: Layer) -> Result<(), Fault> {
+    /// Unpacks a whole tree into an empty directory.
+    fn unpack(&mut self, entry: &str, into: &Path, devices: bool) -> Result<(), Fault> {
+        let directory = open_directory(into)?;
+        let options = options(&directory, into, devices)?;
+        let mut content = self.open(entry)?;
+        let unpacked = tree::apply_full(directory.as_fd(), &mut *content, options);
+        unpacked.map(drop).map_err(|source| Fault::Tree {
+            entry: entry.to_owned(),
+            source,
+        })
+    }
+
+    /// Unpacks the changes of an overlay into its upper layer, and hides there what the container deleted.
+    fn unpack_changes(&mut self, entry: &str, upper: &Path, lower: &Path) -> Result<(), Fault> {
+        let deleted = self.deleted_files()?;
+        let (directory, below) = (open_directory(upper)?, open_directory(lower)?);
+        let options = options(&directory, upper, true)?;
+        let mut content = self.open(entry)?;
+        let below = Some(below.as_fd());
+        let unpacked = tree::apply_diff_overlay(
+            directory.as_fd(),
+            Namespace::Trusted,
+            below,
+            &mut *content,
+            &deleted,
+            options,
+        );
+        unpacked.map(drop).map_err(|source| Fault::Tree {
+            entry: entry.to_owned(),
+            source,
+        })
+    }
+
+    /// The list of what the container deleted of the files below its changes; none where the archive has no such entry.
+    fn deleted_files(&mut self) -> Result<Vec<TreePath>, Fault> {
+        let entry = || DELETED_FILES.to_owned();
+        let fault = |source| Fault::Entry { entry: entry(), source };
+        let Some(content) = self.contents.open(DELETED_FILES).map_err(fault)? else {
+            return Ok(Vec::new());
+        };
+        let limits = tree::deleted::Limits::default();
+        let mut json = Vec::new();
+        // One byte more than is allowed, so that what is too long is seen to be.
+        let read = content.take(limits.bytes as u64 + 1).read_to_end(&mut json);
+        read.map_err(|error| fault(error.into()))?;
+        let source = |defect: tree::deleted::Defect| Fault::Tree {
+            entry: entry(),
+            source: defect.into(),
+        };
+        tree::deleted::parse(&json, &limits).map_err(source)
+    }
+
+    fn open(&mut self, entry: &str) -> Result<Box<dyn Read + '_>, Fault> {
         let fault = |source| Fault::Entry {
             entry: entry.to_owned(),
             source,
         };
-        let directory = open_directory(into)?;
         let content = self.contents.open(entry).map_err(fault)?;
-        let mut content = content.ok_or_else(|| Fault::MissingEntry {
+        content.ok_or_else(|| Fault::MissingEntry {
             entry: entry.to_owned(),
-        })?;
-        let unpacked = match layer {
-            Layer::Whole => self.unpack.tree(&mut *content, directory.as_fd()),
-            Layer::Changes => self.unpack.changes(&mut *content, directory.as_fd()),
-        };
-        unpacked.map_err(fault)
+        })
     }
 
     fn write_config(&mut self, path: &Path) -> Result<(), Fault> {
@@ -263,11 +296,19 @@ impl Run<'_, '_> {
     }
 }
 
-/// What an entry with a tree holds.
-#[derive(Debug, Clone, Copy)]
-enum Layer {
-    Whole,
-    Changes,
+/// How a tree is unpacked into `directory`: no more content than there is space for.
+fn options(directory: &OwnedFd, path: &Path, devices: bool) -> Result<tree::Options, Fault> {
+    let space = rustix::fs::fstatvfs(directory).map_err(Fault::io("measure the free space of", path))?;
+    let bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    let limits = tree::Limits {
+        bytes,
+        ..tree::Limits::default()
+    };
+    Ok(tree::Options {
+        limits,
+        devices,
+        scope: Scope::Everything,
+    })
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Fault> {
@@ -299,7 +340,6 @@ fn flag_of(option: &str) -> Option<MountFlags> {
         "noatime" => MountFlags::NOATIME,
         "nodiratime" => MountFlags::NODIRATIME,
         "relatime" => MountFlags::RELATIME,
-        "ro" => MountFlags::RDONLY,
         _ => return None,
     })
 }

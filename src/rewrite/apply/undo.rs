@@ -130,7 +130,10 @@ fn remove_parent(path: &Path) -> Result<(), Errno> {
 /// bundle. Nothing is lost by it, as only mount points go.
 fn unmount_below(path: &Path, failures: &mut Vec<UndoFailure>) {
     let Ok(path) = path.canonicalize() else { return };
-    let Ok(table) = MountTable::of_self() else { return };
+    // Of this thread: the process's first one may be in another mount namespace.
+    let Ok(table) = MountTable::of_process(rustix::thread::gettid().as_raw_nonzero().get()) else {
+        return;
+    };
     let mut points: Vec<&Path> = table.below(&path).map(|mount| mount.mount_point.as_path()).collect();
     points.sort_unstable();
     for point in points.into_iter().rev() {

@@ -238,7 +238,7 @@ fn is_shm_option(option: &str) -> bool {
     match option.split_once('=') {
         None => matches!(
             option,
-            "nosuid" | "nodev" | "noexec" | "noatime" | "nodiratime" | "relatime" | "ro" | "noswap"
+            "nosuid" | "nodev" | "noexec" | "noatime" | "nodiratime" | "relatime" | "noswap"
         ),
         Some(("size", value)) => is_number(value.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', '%']).unwrap_or(value)),
         Some(("nr_inodes" | "nr_blocks", value)) => {

@@ -217,3 +217,53 @@ pub fn rename(editor: &mut Editor, old: &[&str], new: &str) -> Result<(), SpecEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn acts(key: &str) -> bool {
+        !acting(&json!({"annotations": {key: "x"}})).unwrap().is_empty()
+    }
+
+    #[test]
+    fn every_pattern_of_the_list_is_met_and_its_neighbours_are_not() {
+        for (pattern, _) in ACTING {
+            match pattern {
+                Key::Is(name) => assert!(acts(name) && !acts(&format!("{name}x")), "{name}"),
+                Key::Begins(prefix) => assert!(
+                    acts(prefix) && acts(&format!("{prefix}x")) && !acts(&prefix[1..]),
+                    "{prefix}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_annotations_do_nothing() {
+        let podmans = [
+            "io.container.manager",
+            "org.opencontainers.image.stopSignal",
+            "io.podman.annotations.autoremove",
+        ];
+        for key in podmans.iter().chain(HARMLESS).chain(NAMING) {
+            assert!(!acts(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_were_the_containers_are_changed() {
+        let spec = json!({"annotations": {
+            "io.kubernetes.cri-o.ContainerID": "0123", "io.kubernetes.cri-o.ContainerName": "web",
+            "io.kubernetes.cri-o.Name": "pod", "org.example.name": "web",
+        }});
+        let mut editor = Editor::new(spec);
+        rename(&mut editor, &["0123", "web"], "copy").unwrap();
+        let (spec, changes) = editor.finish();
+        assert_eq!(changes.len(), 2);
+        assert_eq!(spec["annotations"]["io.kubernetes.cri-o.ContainerID"], "copy");
+        assert_eq!(spec["annotations"]["io.kubernetes.cri-o.ContainerName"], "copy");
+    }
+}
