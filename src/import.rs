@@ -54,10 +54,6 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
-    events.emit(Event::Phase {
-        phase: Phase::Verify,
-        total: None,
-    });
     let mut archive = Archive::receive(request, events, interrupted)?;
     let plan = plan(request, &archive)?;
     if request.dry_run {

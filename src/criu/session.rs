@@ -4,7 +4,7 @@
 //! [`Commit::acknowledge`] is called the dump can still be refused, and the container runs on as if nothing had happened;
 //! dropping a [`Commit`] refuses it, and so does the death of ckpt.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -21,6 +21,8 @@ use super::{Error, OptionFile, log};
 
 /// Where sessions keep their sockets: a file system in memory, gone after a reboot.
 const BASE: &str = "/run/ckpt";
+/// How the names of sessions begin.
+const PREFIX: &str = "session-";
 /// How often a waiting session asks whether the caller wants to stop.
 const LOOK_UP: Timespec = Timespec {
     tv_sec: 0,
@@ -33,6 +35,7 @@ pub struct Session {
     directory: tempfile::TempDir,
     listener: UnixListener,
     logs: Logs,
+    _lock: File,
 }
 
 /// Where CRIU and the runtime say what went wrong.
@@ -55,10 +58,13 @@ impl Session {
             .mode(0o700)
             .create(BASE)
             .map_err(|error| Error::io("making", BASE, error))?;
+        super::work::sweep(Path::new(BASE), PREFIX);
         let directory = tempfile::Builder::new()
-            .prefix("session-")
+            .prefix(PREFIX)
             .tempdir_in(BASE)
             .map_err(|error| Error::io("making a session directory in", BASE, error))?;
+        let lock =
+            super::work::lock(directory.path()).map_err(|error| Error::io("locking", directory.path(), error))?;
         let socket = directory.path().join("socket");
         let listener = UnixListener::bind(&socket).map_err(|error| Error::io("listening on", &socket, error))?;
         let script = directory.path().join("action");
@@ -73,6 +79,7 @@ impl Session {
             directory,
             listener,
             logs,
+            _lock: lock,
         })
     }
 

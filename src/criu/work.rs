@@ -47,11 +47,10 @@ impl WorkDir {
     /// # Errors
     /// Where the directory cannot be made.
     pub fn create_in(base: &Path) -> Result<Self, Error> {
-        sweep(base);
+        sweep(base, PREFIX);
         let make = || -> io::Result<Self> {
             let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base)?.keep();
-            let lock = File::create(path.join(LOCK))?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            let lock = lock(&path)?;
             Ok(Self {
                 path,
                 kept: false,
@@ -119,10 +118,17 @@ fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Locks a directory of this process's, so that no other one sweeps it.
+pub(super) fn lock(directory: &Path) -> io::Result<File> {
+    let lock = File::create(directory.join(LOCK))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
 /// Removes the directories whose owner is gone. A directory that is just being made has no lock file yet and stays.
-fn sweep(base: &Path) {
+pub(super) fn sweep(base: &Path, prefix: &str) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
         let Ok(lock) = File::open(entry.path().join(LOCK)) else {
@@ -168,7 +174,7 @@ mod tests {
         File::create(path(names[3]).join(LOCK)).unwrap();
         let lock = File::create(path(names[1]).join(LOCK)).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-        sweep(base.path());
+        sweep(base.path(), PREFIX);
         assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true]);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::capture::{self, Part, devshm, rootfs, volumes};
@@ -99,12 +99,10 @@ impl Files {
         if let Some(source) = self.devshm {
             let shm = devshm::capture(&source, &self.mounts)?;
             warn(shm.warnings);
+            let options = mount_options(&source, shm.options)?;
             let entry = shm.part.name().to_owned();
             captured.mounts.push((DEVSHM.to_owned(), entry.clone()));
-            captured.devshm = Some(DevShm {
-                entry,
-                options: shm.options,
-            });
+            captured.devshm = Some(DevShm { entry, options });
             captured.parts.push(shm.part);
         }
         Ok(captured)
@@ -154,6 +152,26 @@ impl Captured {
         }
         Ok(())
     }
+}
+
+/// The options of the mount itself (`nosuid`, `relatime`) before those of its file system: the new one needs both alike,
+/// because in a user namespace CRIU can neither add nor take away the flags that are locked there.
+fn mount_options(source: &Path, of_file_system: Vec<String>) -> Result<Vec<String>, Error> {
+    let table = MountTable::of_self()?;
+    let mount = table
+        .mount_of(source)
+        .map(|mount| mount.options.as_slice())
+        .unwrap_or_default();
+    let mut options: Vec<String> = mount
+        .iter()
+        .map(|option| option.to_string_lossy().into_owned())
+        .collect();
+    for option in of_file_system {
+        if !options.contains(&option) {
+            options.push(option);
+        }
+    }
+    Ok(options)
 }
 
 fn rank(part: &Part) -> u8 {

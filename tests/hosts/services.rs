@@ -5,8 +5,6 @@ use crate::support::{Cgroup, Host, Hosts, Tree, possible};
 
 const ADDRESS: &str = "10.77.0.50/24";
 const MAC: &str = "02:77:00:00:01:50";
-/// Programs of the containers' image, for use outside a container.
-const IMAGE: &str = "chroot /workloads/debian";
 
 fn three() -> Hosts {
     Hosts::with(Cgroup::V1, Tree::Criu42, &["a", "b", "c"])
@@ -64,9 +62,10 @@ fn nginx_goes_on_with_its_workers_and_its_connection() {
     let options = "--base debian --rootfs overlay --netns /run/netns/nginx";
     start(a, "runc", "nginx", options, "nginx -c /opt/workloads/nginx.conf");
     c.wait_until("nc -z 10.77.0.50 8080");
-    let mut client = c.spawn(&format!(
-        "mkdir -p /data/image; mount --rbind /workloads/debian /data/image; {IMAGE} python3 - 10.77.0.50 /dev/stdout < /opt/workloads/http-client.py > /data/steady"
-    ));
+    let mut client = c.spawn(
+        "exec unshare -m sh -c 'mount --bind /data /workloads/debian/mnt && exec chroot /workloads/debian \
+         python3 - 10.77.0.50 /mnt/steady < /opt/workloads/http-client.py'",
+    );
     c.wait_until("[ $(wc -l < /data/steady) -gt 5 ]");
     move_connected(a, b, "nginx", "--root /workloads/debian");
     let before = c.run("wc -l < /data/steady");

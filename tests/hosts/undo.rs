@@ -54,12 +54,12 @@ fn a_dry_run_and_a_refusal_touch_nothing() {
     }
     let hosts = Hosts::up(Cgroup::V1);
     let a = hosts.host("a");
-    a.run("mkdir -p /data/src");
+    a.run("mkdir -p /data/src; : > /data/criu.conf");
     start_counter(
         a,
         "runc",
         "c1",
-        "--bind /data/src:/mnt/src --annotation org.criu.config=/etc/passwd",
+        "--bind /data/src:/mnt/src --annotation org.criu.config=/data/criu.conf",
     );
     a.run("ckpt export c1 -o /data/c1.tar.zst");
     let before = traces(a);

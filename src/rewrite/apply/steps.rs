@@ -183,7 +183,8 @@ impl Run<'_, '_> {
         self.make_directory(path, PRIVATE_MODE)?;
         let (flags, data): (Vec<_>, Vec<_>) = options.iter().partition(|option| flag_of(option).is_some());
         let flags = flags.into_iter().filter_map(|option| flag_of(option));
-        let flags = flags.fold(MountFlags::NOSUID | MountFlags::NODEV, MountFlags::union);
+        // No flag is added to those of the source: in a user namespace CRIU could not take it away again.
+        let flags = flags.fold(MountFlags::empty(), MountFlags::union);
         let data: Vec<&str> = data.into_iter().map(String::as_str).collect();
         self.mount("tmpfs", path, flags, &data.join(","))?;
         entry.map_or(Ok(()), |entry| self.unpack(entry, path, false))
