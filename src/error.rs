@@ -108,6 +108,9 @@ pub enum Error {
     /// Of the mounts.
     #[error(transparent)]
     Mounts(#[from] crate::mounts::Error),
+    /// Of the facts about this host.
+    #[error(transparent)]
+    Host(#[from] crate::host::Error),
     /// Of the capture of files.
     #[error(transparent)]
     Capture(#[from] crate::capture::Error),
@@ -178,6 +181,7 @@ impl Error {
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,

@@ -21,6 +21,7 @@
 //! | [`tree`] | a directory tree as a tar stream, and back, beneath a directory descriptor |
 //! | [`manifest`] | `ckpt.json`, the first entry of every archive |
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
+//! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 

@@ -35,11 +35,11 @@ pub use apply::{Cause, Problem, Report, apply};
 pub use expect::Expect;
 pub use hierarchy::{HostHierarchy, Membership, hierarchies, mode};
 pub use idset::{BadIdSet, IdSet};
-pub use plan::{ApplyPlan, Place, Step, Write, plan_apply};
+pub use plan::{ApplyPlan, Place, Step, Write, counterpart, plan_apply};
 pub use read::{Subject, record};
 pub use record::{
     CgroupRecord, DEFAULT_DEVICE, DeviceLimit, Group, GroupPath, Hierarchy, HierarchyVersion, MAX_RECORD_BYTES, Owner,
-    RECORD_VERSION, Unread, UnreadReason,
+    RECORD_VERSION, SetLimit, Unread, UnreadReason,
 };
 
 pub use spec::{Change, SpecChanges, resources_for_spec};

@@ -399,8 +399,9 @@ fn is_limited(hierarchy: &Hierarchy, controller: &str) -> bool {
     hierarchy.groups.iter().any(says)
 }
 
-/// Version 1 calls it `blkio`, version 2 `io`.
-pub(super) fn counterpart(controller: &str) -> &str {
+/// What the other version calls a controller: `blkio` of version 1 is `io` of version 2, and the others keep their names.
+#[must_use]
+pub fn counterpart(controller: &str) -> &str {
     match controller {
         "blkio" => "io",
         "io" => "blkio",

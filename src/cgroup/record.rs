@@ -282,6 +282,18 @@ impl CgroupRecord {
         serde_json::to_vec_pretty(self).map_err(|source| Error::Json { source })
     }
 
+    /// The limits that somebody has set: those that differ from what the kernel gives a new cgroup.
+    #[must_use]
+    pub fn set_limits(&self) -> Vec<SetLimit<'_>> {
+        let mut set = Vec::new();
+        for hierarchy in &self.hierarchies {
+            for group in &hierarchy.groups {
+                set.extend(group.set_limits(hierarchy.version));
+            }
+        }
+        set
+    }
+
     /// The block devices that limits belong to, each once.
     #[must_use]
     pub fn devices(&self) -> Vec<&str> {
@@ -311,6 +323,19 @@ impl CgroupRecord {
     }
 }
 
+/// A limit that somebody has set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetLimit<'record> {
+    /// The controller, as the recorded version calls it.
+    pub controller: &'static str,
+    /// The cgroup, relative to the container's.
+    pub group: &'record GroupPath,
+    /// The file.
+    pub file: &'record str,
+    /// The value; of a file with values of devices the line, with the device's path where it has one.
+    pub value: Cow<'record, str>,
+}
+
 /// Only the version: what else a newer record says is not looked at.
 #[derive(Deserialize)]
 struct VersionProbe {
@@ -338,6 +363,38 @@ impl Hierarchy {
 }
 
 impl Group {
+    fn set_limits(&self, version: HierarchyVersion) -> Vec<SetLimit<'_>> {
+        let limit = |name: &'_ str, value: &str| {
+            let file =
+                files::find(version, name).filter(|file| !file.controller.is_empty() && !file.usual.holds(value))?;
+            Some(file.controller)
+        };
+        let values = self.limits.iter().filter_map(|(file, value)| {
+            let controller = limit(file, value)?;
+            Some(SetLimit {
+                controller,
+                group: &self.path,
+                file,
+                value: Cow::Borrowed(value.as_str()),
+            })
+        });
+        let devices = self
+            .device_limits
+            .iter()
+            .flat_map(|(file, limits)| limits.iter().map(move |limit| (file, limit)));
+        let devices = devices.filter_map(|(file, device)| {
+            let value = device.line();
+            let controller = limit(file, &value)?;
+            Some(SetLimit {
+                controller,
+                group: &self.path,
+                file,
+                value: Cow::Owned(value),
+            })
+        });
+        values.chain(devices).collect()
+    }
+
     fn bad(&self, what: &'static str) -> Error {
         Error::Record {
             group: self.path.clone(),
@@ -379,6 +436,12 @@ impl Owner {
 }
 
 impl DeviceLimit {
+    /// The limit as a line, for people and for comparison with the usual one.
+    pub(super) fn line(&self) -> String {
+        let key = self.device.as_deref().or(self.number.as_deref()).unwrap_or_default();
+        format!("{key} {}", self.value)
+    }
+
     /// Whether a limit read from an archive can be used: a single line, and a path that can only name a device.
     fn is_valid(&self) -> bool {
         let device = self.device.as_deref();

@@ -229,8 +229,7 @@ impl Limits {
         let mut warnings: Vec<_> = values.map(|(name, value)| lost(name, value.clone())).collect();
         for (name, limits) in &self.rest_devices {
             for limit in limits {
-                let key = limit.device.as_deref().or(limit.number.as_deref()).unwrap_or_default();
-                let line = format!("{key} {}", limit.value);
+                let line = limit.line();
                 if unusual(name, &line) {
                     warnings.push(lost(name, line));
                 }

@@ -1,6 +1,8 @@
 //! System calls: the only place of the crate that may hold `unsafe` code.
 
+pub mod cpuid;
 pub mod netns;
+pub mod probe;
 pub mod programs;
 pub mod read;
 pub mod space;
