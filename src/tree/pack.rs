@@ -31,6 +31,8 @@ const COPY: usize = 256 * 1024;
 /// Entries whose sizes are remembered between the walks, eight bytes each. A change behind them is still noticed, but the
 /// error then names the file at which the sum went wrong.
 const TRACED: usize = 2 * 1024 * 1024;
+/// How many entries further on one is looked for, to tell a file that vanished from one that appeared.
+const LOOK_AHEAD: usize = 1000;
 /// Data regions remembered between the walks for all sparse files, 16 bytes each. Files beyond are written in full.
 const MAPPED: usize = 1 << 20;
 
@@ -151,7 +153,7 @@ impl Measured {
         let mut ignored = Report::default();
         while let Some(packed) = pass.next(&mut ignored)? {
             let path = &packed.entry.path;
-            self.record.check(count, &packed)?;
+            self.record.check(count, &packed, &last)?;
             written += packed.len();
             if written + END.len() as u64 > self.record.size {
                 return Err(Error::Changed { path: path.clone() });
@@ -209,7 +211,7 @@ impl Record {
     }
 
     /// Compares an entry with what was there at its place in the first walk.
-    fn check(&self, at: usize, packed: &Packed) -> Result<(), Error> {
+    fn check(&self, at: usize, packed: &Packed, last: &TreePath) -> Result<(), Error> {
         let now = Trace::of(packed);
         let path = packed.entry.path.clone();
         match self.trace.get(at) {
@@ -218,9 +220,14 @@ impl Record {
             Some(then) if *then == now => Ok(()),
             Some(then) if then.name == now.name => Err(Error::Changed { path }),
             // Is it further on? Then those before it are gone; else it is new.
-            Some(_) if self.trace[at..].iter().take(1000).any(|then| then.name == now.name) => Err(Error::Vanished {
-                after: path.split().map_or_else(TreePath::root, |(parent, _)| parent),
-            }),
+            Some(_)
+                if self.trace[at..]
+                    .iter()
+                    .take(LOOK_AHEAD)
+                    .any(|then| then.name == now.name) =>
+            {
+                Err(Error::Vanished { after: last.clone() })
+            }
             Some(_) => Err(Error::Appeared { path }),
         }
     }

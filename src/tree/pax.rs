@@ -211,6 +211,8 @@ impl Overrides {
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
             b"mtime" => self.mtime = Some(parse_time(value).ok_or_else(bad)?),
+            // Without meaning here, but other readers refuse a tar over them.
+            b"atime" | b"ctime" | b"LIBARCHIVE.creationtime" => drop(parse_time(value).ok_or_else(bad)?),
             b"hdrcharset" if matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => {}
             b"GNU.sparse.major" => self.sparse.major = Some(number()?),
             b"GNU.sparse.minor" => self.sparse.minor = Some(number()?),
