@@ -228,6 +228,22 @@ fn malformed() -> Vec<Case> {
             "`a`: device number is out of range",
         ),
         (
+            "size of 64 bits in PAX",
+            Tar::new()
+                .pax(&record("size", b"18446744073709551615"))
+                .file("a", b"")
+                .finish(),
+            "malformed value of PAX key `size`",
+        ),
+        (
+            "size of 63 bits in PAX",
+            Tar::new()
+                .pax(&record("size", b"9223372036854775807"))
+                .file("a", b"")
+                .finish(),
+            "`a`: content of more than 100000 bytes",
+        ),
+        (
             "owner that means no change",
             Tar::new().pax(&record("uid", b"4294967295")).file("a", b"").finish(),
             "`a`: owner or group 4294967295 is out of range",
@@ -591,7 +607,7 @@ fn sparse() -> Vec<Case> {
         ),
         (
             "region wraps around",
-            pax(&block(b"1\n18446744073709551615\n2\n"), "10"),
+            pax(&block(b"1\n9223372036854775807\n9223372036854775807\n"), "10"),
             "reach behind the end",
         ),
         (
@@ -665,6 +681,11 @@ fn sparse() -> Vec<Case> {
         (
             "0.1 map of an odd length",
             old("0,2,5", "1"),
+            "`a`: sparse file in an unknown form",
+        ),
+        (
+            "0.1 map of a length beyond 63 bits",
+            old("0,2", "9223372036854775807"),
             "`a`: sparse file in an unknown form",
         ),
         (
@@ -1079,4 +1100,65 @@ fn a_directory_that_the_change_does_not_describe_is_missing() {
         text(&into_upper(&nothing, &["a/b"]).unwrap_err()),
         "tar entry `a/b`: directory `a` is missing"
     );
+}
+
+mod never_panics {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Blocks of a tar with some bytes of each changed and the checksums of headers made right again.
+    fn mutated() -> impl Strategy<Value = Vec<u8>> {
+        let cases: Vec<Vec<u8>> = [malformed(), paths(), extensions(), super::sparse()]
+            .into_iter()
+            .flatten()
+            .map(|(_, tar, _)| tar)
+            .filter(|tar| tar.len() >= 1024 && tar.len() < 10_000)
+            .collect();
+        let change = (
+            any::<prop::sample::Index>(),
+            prop_oneof![any::<u8>(), Just(b'0'), Just(b'7'), Just(0xff), Just(0)],
+        );
+        (prop::sample::select(cases), prop::collection::vec(change, 1..6)).prop_map(|(mut tar, changes)| {
+            for (at, byte) in changes {
+                let at = at.index(tar.len());
+                tar[at] = byte;
+                let start = at / 512 * 512;
+                if let Some(block) = tar.get_mut(start..start + 512)
+                    && block[257..].starts_with(b"ustar")
+                {
+                    raw_tar::sign(block.try_into().unwrap());
+                }
+            }
+            tar
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn on_a_mutated_tar(tar in mutated()) {
+            let _ = tree::check(&tar[..], small(), |_| Ok(()));
+        }
+
+        #[test]
+        fn on_any_list_of_deleted_files(json in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = deleted::parse(&json, &deleted::Limits::default());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn unpacking_a_mutated_tar_stays_inside(tar in mutated()) {
+            let sandbox = Sandbox::new();
+            // FIFOs and the like are made; what is outside stays.
+            let _ = sandbox.attempt(|tree| tree::apply_full(tree, &tar[..], Options { devices: true, ..options() }));
+            let sandbox = Sandbox::new();
+            existing(&sandbox);
+            fs::remove_file(sandbox.tree().join("victim-hard-link")).unwrap();
+            let _ = sandbox.attempt(|tree| tree::apply_diff_plain(tree, &tar[..], &[], options()));
+        }
+    }
 }

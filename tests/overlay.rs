@@ -753,3 +753,45 @@ fn changes_as_podman_writes_them() {
         assert_eq!(&found[Path::new("dir/sub")], before);
     }
 }
+
+#[test]
+fn whiteouts_made_of_attributes_hide_too() {
+    if !inside("whiteouts_made_of_attributes_hide_too") {
+        return;
+    }
+    let overlay = Overlay::new("", 2, |lower| {
+        for (dir, files) in [(&lower[1], ["d/hidden", "d/shown", "d/other"])] {
+            fs::create_dir_all(dir.join("d")).unwrap();
+            files.iter().for_each(|file| fs::write(dir.join(file), file).unwrap());
+        }
+        fs::create_dir(lower[0].join("d")).unwrap();
+        set_xattr(&lower[0].join("d"), "trusted.overlay.opaque", b"x");
+        fs::write(lower[0].join("d/hidden"), b"").unwrap();
+        set_xattr(&lower[0].join("d/hidden"), "trusted.overlay.whiteout", b"y");
+    });
+    let root = overlay.merged();
+    assert!(!root.join("d/hidden").exists(), "this kernel knows them");
+    fs::remove_file(root.join("d/other")).unwrap();
+    let entries = round_trip(&overlay);
+    assert_eq!(listing(&entries["deleted.files"]), ["d/other"]);
+}
+
+#[test]
+fn a_renamed_directory_of_a_lower_layer_is_refused_by_name() {
+    if !inside("a_renamed_directory_of_a_lower_layer_is_refused_by_name") {
+        return;
+    }
+    let overlay = Overlay::new(",redirect_dir=on", 2, |lower| {
+        fs::create_dir(lower[1].join("old")).unwrap();
+        fs::create_dir(lower[0].join("new")).unwrap();
+        set_xattr(&lower[0].join("new"), "trusted.overlay.redirect", b"old");
+    });
+    let error = plan(Wanted::Diff, &overlay.merged(), &mounts()).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(
+        cause,
+        "`new` of a lower layer is a renamed directory (overlayfs redirect_dir)"
+    );
+    let capture = capture(Wanted::Auto, &overlay.merged());
+    assert_eq!(capture.mode, RootfsMode::Full);
+}

@@ -389,7 +389,9 @@ impl<R: Read> Reader<R> {
     fn pax_sparse(&mut self, sparse: &Sparse) -> Result<Kind, Error> {
         let numbers = match (sparse.major, sparse.minor, sparse.blocks) {
             (Some(1), Some(0), None) if sparse.name.is_some() && sparse.numbers.is_empty() => self.sparse_text()?,
-            (None | Some(0), None | Some(0 | 1), Some(blocks)) if sparse.numbers.len() as u64 == 2 * blocks => {
+            (None | Some(0), None | Some(0 | 1), Some(blocks))
+                if sparse.numbers.len() as u64 == blocks.saturating_mul(2) =>
+            {
                 sparse.numbers.clone()
             }
             _ => return Err(self.defect(Defect::SparseForm)),
