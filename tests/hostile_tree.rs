@@ -1108,7 +1108,7 @@ mod never_panics {
 
     /// Blocks of a tar with some bytes of each changed and the checksums of headers made right again.
     fn mutated() -> impl Strategy<Value = Vec<u8>> {
-        let cases: Vec<Vec<u8>> = [malformed(), paths(), extensions(), super::sparse()]
+        let cases: Vec<Vec<u8>> = [malformed(), paths(), extensions(), sparse()]
             .into_iter()
             .flatten()
             .map(|(_, tar, _)| tar)

@@ -760,10 +760,10 @@ fn whiteouts_made_of_attributes_hide_too() {
         return;
     }
     let overlay = Overlay::new("", 2, |lower| {
-        for (dir, files) in [(&lower[1], ["d/hidden", "d/shown", "d/other"])] {
-            fs::create_dir_all(dir.join("d")).unwrap();
-            files.iter().for_each(|file| fs::write(dir.join(file), file).unwrap());
-        }
+        fs::create_dir_all(lower[1].join("d")).unwrap();
+        ["d/hidden", "d/shown", "d/other"]
+            .iter()
+            .for_each(|file| fs::write(lower[1].join(file), file).unwrap());
         fs::create_dir(lower[0].join("d")).unwrap();
         set_xattr(&lower[0].join("d"), "trusted.overlay.opaque", b"x");
         fs::write(lower[0].join("d/hidden"), b"").unwrap();
