@@ -67,38 +67,61 @@ pub struct Capture {
 /// # Errors
 /// [`Error::NotAnOverlay`] and [`Error::Layers`] where changes were asked for.
 pub fn plan(wanted: Wanted, rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
-    let taken = match wanted {
-        Wanted::None => Taken::Nothing,
-        Wanted::Full => Taken::All,
-        Wanted::Diff => changes(rootfs, mounts)?,
-        Wanted::Auto => match changes(rootfs, mounts) {
-            Err(Error::NotAnOverlay(_)) => Taken::All,
-            Err(e @ Error::Layers { .. }) => {
-                let warnings = vec![format!("{}: all of it is taken", chain(&e))];
-                return Ok(Plan {
-                    rootfs: rootfs.to_owned(),
-                    taken: Taken::All,
-                    base: None,
-                    warnings,
-                });
-            }
-            result => result?,
-        },
+    let simple = |taken| Plan {
+        rootfs: rootfs.to_owned(),
+        taken,
+        base: None,
+        warnings: Vec::new(),
     };
-    let base = match &taken {
-        Taken::Changes { lower, .. } => Some(tree::identity(lower).map_err(pack_error(rootfs))?),
-        _ => None,
+    match wanted {
+        Wanted::None => Ok(simple(Taken::Nothing)),
+        Wanted::Full => Ok(simple(Taken::All)),
+        Wanted::Diff => changes(rootfs, mounts),
+        Wanted::Auto => match changes(rootfs, mounts) {
+            Err(Error::NotAnOverlay(_)) => Ok(simple(Taken::All)),
+            Err(e) if is_of_layers(&e) => {
+                let warnings = vec![format!("{}: all of it is taken", chain(&e))];
+                Ok(Plan {
+                    warnings,
+                    ..simple(Taken::All)
+                })
+            }
+            result => result,
+        },
+    }
+}
+
+/// Whether the changes of an overlay cannot be told, though all of it can be read.
+const fn is_of_layers(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Layers { .. }
+            | Error::Pack {
+                source: tree::Error::Redirected { .. },
+                ..
+            }
+    )
+}
+
+/// The plan to take the changes.
+fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
+    let (upper, lower, namespace) = layers(rootfs, mounts)?;
+    let base = tree::identity(&lower).map_err(pack_error(rootfs))?;
+    let taken = Taken::Changes {
+        upper,
+        lower,
+        namespace,
     };
     Ok(Plan {
         rootfs: rootfs.to_owned(),
         taken,
-        base,
+        base: Some(base),
         warnings: Vec::new(),
     })
 }
 
 /// The layers of the overlay that is mounted on `rootfs`.
-fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Taken, Error> {
+fn layers(rootfs: &Path, mounts: &[Mount]) -> Result<(Option<OwnedFd>, Layers, Namespace), Error> {
     let real = std::fs::canonicalize(rootfs).map_err(|source| Error::Open {
         path: rootfs.to_owned(),
         source,
@@ -111,17 +134,13 @@ fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Taken, Error> {
     let Some(mount) = mount.filter(|mount| mount.fs_type == "overlay" && mount.root == Path::new("/")) else {
         return Err(Error::NotAnOverlay(rootfs.to_owned()));
     };
-    let layers = |source| Error::Layers {
+    let unusable = |source| Error::Layers {
         rootfs: rootfs.to_owned(),
         source,
     };
-    let overlay = Overlay::parse(&mount.super_options).map_err(layers)?;
-    let (upper, lower) = overlay.open(&real).map_err(layers)?;
-    Ok(Taken::Changes {
-        upper,
-        lower,
-        namespace: overlay.namespace,
-    })
+    let overlay = Overlay::parse(&mount.super_options).map_err(unusable)?;
+    let (upper, lower) = overlay.open(&real).map_err(unusable)?;
+    Ok((upper, lower, overlay.namespace))
 }
 
 fn pack_error(rootfs: &Path) -> impl Fn(tree::Error) -> Error {

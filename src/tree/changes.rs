@@ -80,12 +80,14 @@ impl Changes {
         for name in dir::list(dir).map_err(Error::read("list", path))? {
             let path = path.join(name.to_bytes());
             let stat = dir::stat_at(dir, &name).map_err(Error::read("stat", &path))?;
-            // The merged view decides; if it disagrees, this is not the upper layer of that view.
-            if stat.is_whiteout() == merged.contains(&*name) {
-                return Err(Error::Changed { path });
+            if stat.is_whiteout() {
+                continue;
             }
-            if !stat.is_whiteout() {
+            if merged.contains(&*name) {
                 names.push(name);
+            } else if self.upper_xattr(&path, &name, b"whiteout")?.is_none() {
+                // The merged view does not show it: this is not the upper layer of that view.
+                return Err(Error::Changed { path });
             }
         }
         Ok(names)

@@ -125,31 +125,53 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &TreePath) -> Result<Owne
     if path.is_root() {
         return open_dir_at(root, c".");
     }
-    if path.as_bytes().len() > PATH_AT_ONCE {
-        return open_by_component(root, path);
+    let mount = stat_fd(root)?;
+    let mut dir = None;
+    for part in parts(path.as_bytes()) {
+        let opened = open_part(dir.as_ref().map_or(root, AsFd::as_fd), part, &mount)?;
+        dir = Some(opened);
     }
+    dir.ok_or(Errno::INVAL)
+}
+
+/// Cuts a path at slashes into parts that the kernel takes at once.
+fn parts(mut path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (part, rest) = match path.len() {
+            0 => return None,
+            len if len <= PATH_AT_ONCE => (path, &[][..]),
+            _ => {
+                let at = path[..PATH_AT_ONCE].iter().rposition(|&b| b == b'/')?;
+                (&path[..at], &path[at + 1..])
+            }
+        };
+        path = rest;
+        Some(part)
+    })
+}
+
+fn open_part(dir: BorrowedFd<'_>, path: &[u8], mount: &Stat) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     for _ in 0..RESOLVE_TRIES {
-        match fs::openat2(root, path.as_bytes(), flags, Mode::empty(), resolve) {
+        match fs::openat2(dir, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             // Kernels before 5.6, and seccomp filters that do not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => return open_by_component(root, path),
+            Err(Errno::NOSYS | Errno::PERM) => break,
             result => return result,
         }
     }
-    open_by_component(root, path)
+    open_by_component(dir, path, mount)
 }
 
 /// The same one component at a time.
-fn open_by_component(root: BorrowedFd<'_>, path: &TreePath) -> Result<OwnedFd, Errno> {
-    let mount = stat_fd(root)?;
-    let mut dir = open_dir_at(root, c".")?;
-    for name in path.components() {
+fn open_by_component(dir: BorrowedFd<'_>, path: &[u8], mount: &Stat) -> Result<OwnedFd, Errno> {
+    let mut dir = open_dir_at(dir, c".")?;
+    for name in path.split(|&b| b == b'/') {
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         dir = open_dir_at(&dir, &name)?;
-        if !stat_fd(&dir)?.same_mount(&mount) {
+        if !stat_fd(&dir)?.same_mount(mount) {
             return Err(Errno::XDEV);
         }
     }
@@ -264,7 +286,9 @@ mod tests {
         symlink("/etc", dir.path().join("a/out")).unwrap();
         let root = open_root(dir.path()).unwrap();
         let path = |p: &str| TreePath::parse(p.as_bytes(), 100, 10).unwrap();
-        for open in [open_beneath, open_by_component] {
+        let by_component =
+            |root: BorrowedFd<'_>, path: &TreePath| open_by_component(root, path.as_bytes(), &stat_fd(root).unwrap());
+        for open in [&open_beneath as &dyn Fn(_, &_) -> _, &by_component] {
             assert!(open(root.as_fd(), &path("a/b")).is_ok());
             assert!(matches!(
                 open(root.as_fd(), &path("link/b")),
@@ -280,6 +304,16 @@ mod tests {
             ));
             assert!(matches!(open(root.as_fd(), &path("a/none")), Err(Errno::NOENT)));
         }
+    }
+
+    #[test]
+    fn long_paths_are_cut_at_slashes() {
+        let path = "abc/".repeat(3000);
+        let path = path.trim_end_matches('/').as_bytes();
+        let cut: Vec<_> = parts(path).collect();
+        assert!(cut.len() > 2 && cut.iter().all(|part| part.len() <= PATH_AT_ONCE));
+        assert_eq!(cut.join(&b'/'), path);
+        assert_eq!(parts(b"a/b").collect::<Vec<_>>(), [b"a/b"]);
     }
 
     #[test]

@@ -5,12 +5,11 @@
 //! grow with the content: one directory listing per level, eight bytes per entry to name a change, the names of files with
 //! several links, and the maps of sparse files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,8 +18,10 @@ use super::dir::{self, Stat};
 use super::encode::{self, END};
 use super::error::Error;
 use super::limits;
-use super::meta::{Entry, Kind, Meta, Time, Xattrs};
+use super::meta::{Entry, Kind, Meta, Xattrs};
+use super::packed::Packed;
 use super::path::TreePath;
+use super::record::{MAPPED, Maps, Record};
 use super::report::Report;
 use super::sparse::{self, Map};
 use super::walk::{All, Only, Select, Visit, Walk};
@@ -28,11 +29,6 @@ use super::xattr::{self, Object};
 
 /// Bytes read from a file at once.
 const COPY: usize = 256 * 1024;
-/// Entries whose sizes are remembered between the walks, eight bytes each. A change behind them is still noticed, but the
-/// error then names the file at which the sum went wrong.
-const TRACED: usize = 2 * 1024 * 1024;
-/// Data regions remembered between the walks for all sparse files, 16 bytes each. Files beyond are written in full.
-const MAPPED: usize = 1 << 20;
 
 /// What to pack, and how.
 #[derive(Debug)]
@@ -151,7 +147,7 @@ impl Measured {
         let mut ignored = Report::default();
         while let Some(packed) = pass.next(&mut ignored)? {
             let path = &packed.entry.path;
-            self.record.check(count, &packed)?;
+            self.record.check(count, &packed, &last)?;
             written += packed.len();
             if written + END.len() as u64 > self.record.size {
                 return Err(Error::Changed { path: path.clone() });
@@ -167,82 +163,6 @@ impl Measured {
     }
 }
 
-/// What the first walk leaves for the second.
-#[derive(Debug, Default)]
-struct Record {
-    size: u64,
-    trace: Vec<Trace>,
-    maps: Maps,
-}
-
-/// One entry, to name it if it changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Trace {
-    name: u32,
-    blocks: u32,
-}
-
-impl Trace {
-    fn of(packed: &Packed) -> Self {
-        let blocks = packed.len() / super::header::BLOCK as u64;
-        Self {
-            name: name_hash(&packed.entry.path),
-            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
-fn name_hash(path: &TreePath) -> u32 {
-    xxhash_rust::xxh64::xxh64(path.as_bytes(), 0) as u32
-}
-
-impl Record {
-    fn add(&mut self, packed: &Packed) {
-        self.size += packed.len();
-        if self.trace.len() < TRACED {
-            self.trace.push(Trace::of(packed));
-        }
-        if let Kind::File { sparse: Some(map), .. } = &packed.entry.kind {
-            self.maps.add(packed.ordinal, packed.ctime, map.clone());
-        }
-    }
-
-    /// Compares an entry with what was there at its place in the first walk.
-    fn check(&self, at: usize, packed: &Packed) -> Result<(), Error> {
-        let now = Trace::of(packed);
-        let path = packed.entry.path.clone();
-        match self.trace.get(at) {
-            None if self.trace.len() < TRACED => Err(Error::Appeared { path }),
-            None => Ok(()),
-            Some(then) if *then == now => Ok(()),
-            Some(then) if then.name == now.name => Err(Error::Changed { path }),
-            // Is it further on? Then those before it are gone; else it is new.
-            Some(_) if self.trace[at..].iter().take(1000).any(|then| then.name == now.name) => Err(Error::Vanished {
-                after: path.split().map_or_else(TreePath::root, |(parent, _)| parent),
-            }),
-            Some(_) => Err(Error::Appeared { path }),
-        }
-    }
-}
-
-/// Maps of sparse files by the ordinal of their entry.
-///
-/// They are kept, not asked for again: what the kernel answers for preallocated space depends on the page cache, so the
-/// second answer may differ for an unchanged file.
-#[derive(Debug, Default)]
-struct Maps {
-    files: BTreeMap<u64, (Time, Map)>,
-    regions: usize,
-}
-
-impl Maps {
-    fn add(&mut self, ordinal: u64, ctime: Time, map: Map) {
-        self.regions += map.regions().len() + 1;
-        self.files.insert(ordinal, (ctime, map));
-    }
-}
-
 /// One walk.
 struct Pass<'a> {
     walk: Walk<'a>,
@@ -254,68 +174,6 @@ struct Pass<'a> {
     ordinal: u64,
     /// Data regions found by the first walk.
     regions: usize,
-}
-
-/// An entry ready to be written.
-struct Packed {
-    entry: Entry,
-    /// The bytes before its content.
-    head: Vec<u8>,
-    /// Where the content is read from.
-    file: Option<File>,
-    ordinal: u64,
-    ctime: Time,
-}
-
-impl Packed {
-    /// Bytes in the tar, whole blocks.
-    fn len(&self) -> u64 {
-        let data = self.entry.kind.data_len();
-        self.head.len() as u64 + data + encode::padding(data)
-    }
-
-    fn write(&self, out: &mut (impl Write + ?Sized), buffer: &mut [u8]) -> Result<(), Error> {
-        out.write_all(&self.head).map_err(Error::Output)?;
-        let Some(file) = &self.file else { return Ok(()) };
-        match &self.entry.kind {
-            Kind::File { sparse: Some(map), .. } => {
-                for region in map.regions() {
-                    self.copy(file, region.offset, region.len, out, buffer)?;
-                }
-            }
-            kind => self.copy(file, 0, kind.data_len(), out, buffer)?,
-        }
-        let padding = encode::padding(self.entry.kind.data_len());
-        out.write_all(&END[..usize::try_from(padding).unwrap_or(0)])
-            .map_err(Error::Output)
-    }
-
-    fn copy(
-        &self,
-        file: &File,
-        mut offset: u64,
-        mut len: u64,
-        out: &mut (impl Write + ?Sized),
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        while len > 0 {
-            let want = usize::try_from(len).unwrap_or(usize::MAX).min(buffer.len());
-            let got = match file.read_at(&mut buffer[..want], offset) {
-                Ok(0) => {
-                    return Err(Error::Changed {
-                        path: self.entry.path.clone(),
-                    });
-                }
-                Ok(got) => got,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::read("read", &self.entry.path)(e)),
-            };
-            out.write_all(&buffer[..got]).map_err(Error::Output)?;
-            offset += got as u64;
-            len -= got as u64;
-        }
-        Ok(())
-    }
 }
 
 impl<'a> Pass<'a> {
@@ -485,7 +343,7 @@ impl<'a> Pass<'a> {
             size, blocks, ctime, ..
         } = visit.stat;
         if let Some(maps) = self.maps {
-            return match maps.files.get(&self.ordinal) {
+            return match maps.get(self.ordinal) {
                 None => Ok(None),
                 // A write into what was a hole changes no size.
                 Some((then, _)) if *then != ctime => Err(Error::Changed {
@@ -494,7 +352,7 @@ impl<'a> Pass<'a> {
                 Some((_, map)) => Ok(Some(map.clone())),
             };
         }
-        if blocks * 512 >= size || self.regions >= MAPPED {
+        if blocks.saturating_mul(512) >= size || self.regions >= MAPPED {
             return Ok(None);
         }
         let map = sparse::scan(file, size, limits::WRITE_REGIONS).map_err(Error::read("find holes of", &visit.path))?;

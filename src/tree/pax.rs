@@ -211,6 +211,8 @@ impl Overrides {
             b"uid" => self.uid = Some(number()?),
             b"gid" => self.gid = Some(number()?),
             b"mtime" => self.mtime = Some(parse_time(value).ok_or_else(bad)?),
+            // Without meaning here, but other readers refuse a tar over them.
+            b"atime" | b"ctime" | b"LIBARCHIVE.creationtime" => drop(parse_time(value).ok_or_else(bad)?),
             b"hdrcharset" if matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => {}
             b"GNU.sparse.major" => self.sparse.major = Some(number()?),
             b"GNU.sparse.minor" => self.sparse.minor = Some(number()?),
@@ -263,12 +265,13 @@ fn decode_xattr_name(mut encoded: &[u8]) -> Vec<u8> {
     name
 }
 
-/// A decimal number of digits alone.
+/// A decimal number of digits alone. Sizes of files fit 63 bits, so nothing larger is a number here.
 pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 20 || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    u64::try_from(number).ok()
 }
 
 /// Decimal numbers separated by commas.
