@@ -48,7 +48,11 @@ fn staged_names(path: &Path) -> Vec<String> {
         let entry = entry.expect("entry");
         let name = entry.file_name().into_string().expect("text");
         match entry.file_type().expect("type").is_dir() {
-            true => names.extend(staged_names(&entry.path()).into_iter().map(|beneath| format!("{name}/{beneath}"))),
+            true => names.extend(
+                staged_names(&entry.path())
+                    .into_iter()
+                    .map(|beneath| format!("{name}/{beneath}")),
+            ),
             false => names.push(name),
         }
     }
@@ -67,7 +71,10 @@ fn staging_hands_out_every_entry() {
             let (source, feeder) = if piped {
                 let (reader, mut writer) = std::io::pipe().expect("pipe");
                 let feeder = std::thread::spawn(move || writer.write_all(&archive).expect("fed"));
-                (Source::new(reader.into(), Path::new("pipe")).expect("source"), Some(feeder))
+                (
+                    Source::new(reader.into(), Path::new("pipe")).expect("source"),
+                    Some(feeder),
+                )
             } else {
                 let file = file(directory.path(), &archive);
                 (Source::new(file.into(), Path::new("archive")).expect("source"), None)
@@ -77,11 +84,20 @@ fn staging_hands_out_every_entry() {
             assert_eq!(staged.identity(), summary.identity);
             for (name, content) in sample() {
                 let mut found = Vec::new();
-                staged.open(name, TWO).expect(name).expect(name).read_to_end(&mut found).expect(name);
+                staged
+                    .open(name, TWO)
+                    .expect(name)
+                    .expect(name)
+                    .read_to_end(&mut found)
+                    .expect(name);
                 assert!(found == content, "{codec}: {name}");
             }
             let nested = |name: &&str| matches!(*name, "rootfs-diff.tar" | "volumes/data.tar");
-            let mut expected: Vec<&str> = staged.entries().iter().map(|entry: &Entry| entry.path.as_str()).collect();
+            let mut expected: Vec<&str> = staged
+                .entries()
+                .iter()
+                .map(|entry: &Entry| entry.path.as_str())
+                .collect();
             expected.retain(|name| piped || !nested(name));
             expected.sort_unstable();
             assert_eq!(staged_names(staged.path()), expected, "{codec}");
@@ -99,5 +115,8 @@ fn what_is_kept_stays() {
     let source = Source::new(file(directory.path(), &Build::small().bytes()).into(), Path::new("a")).expect("source");
     let staged = Staged::receive(source, directory.path(), ReaderOptions::default(), &Silent).expect("received");
     let path = staged.verify().expect("verified").keep();
-    assert_eq!(std::fs::read(path.join("ckpt.json")).expect("kept"), archives::manifest());
+    assert_eq!(
+        std::fs::read(path.join("ckpt.json")).expect("kept"),
+        archives::manifest()
+    );
 }

@@ -6,6 +6,8 @@ use ckpt::archive::Error;
 use ckpt::error::ErrorKind;
 use proptest::prelude::*;
 use support::archives::{Build, options, small, verify};
+use support::defects;
+use support::forge::Forge;
 
 const CODECS: [&str; 3] = ["zstd", "gzip", "none"];
 
@@ -46,4 +48,31 @@ fn any_flipped_bit_at_the_end_is_seen() {
             refused(&damaged);
         }
     }
+}
+
+/// The second writer of the format makes the same bytes, so that what it does wrong is the only thing wrong.
+#[test]
+fn the_forge_makes_good_archives() {
+    assert!(Forge::small("none").bytes() == Build::small().options(options("none")).bytes());
+    for codec in CODECS {
+        verify(&Forge::small(codec).bytes()).expect(codec);
+    }
+}
+
+#[test]
+fn every_defect_is_named() {
+    let mut wrong = Vec::new();
+    for defect in defects::all() {
+        let said = match verify(&defect.archive) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if said != defect.message {
+            wrong.push(format!(
+                "{}:\n  expected {}\n  found    {said}",
+                defect.name, defect.message
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -359,19 +359,15 @@ impl<R: Read> Reader<R> {
 
     /// After the first zero block: the second, and what is behind the frames.
     fn end(&mut self, index: &Index) -> Result<(), Error> {
+        let bad = |offset, problem| Err(Error::Trailer { offset, problem });
+        let place = self.stream.place();
         let mut block = Vec::with_capacity(BLOCK);
         self.stream.take(BLOCK, &mut block)?;
-        let zero = block.iter().all(|&byte| byte == 0);
-        if !zero || !self.stream.chunk()?.is_empty() {
-            let problem = if zero {
-                TrailerProblem::TrailingData
-            } else {
-                TrailerProblem::EndMark
-            };
-            return Err(Error::Trailer {
-                offset: self.stored_bytes(),
-                problem,
-            });
+        if block.iter().any(|&byte| byte != 0) {
+            return bad(place, TrailerProblem::EndMark);
+        }
+        if !self.stream.chunk()?.is_empty() {
+            return bad(self.stream.place(), TrailerProblem::TrailingData);
         }
         let frames = self.stream.frames().frames();
         let start = index.frames.iter().map(|frame| u64::from(frame.stored)).sum();

@@ -63,6 +63,15 @@ impl<R: Read> TarStream<R> {
         self.position
     }
 
+    /// Where in the file the next byte comes from: of what is compressed, the frame.
+    pub(super) fn place(&self) -> u64 {
+        if self.frames.codec() == Codec::None {
+            self.position
+        } else {
+            self.offset
+        }
+    }
+
     /// Offset of the current frame in the file.
     pub(super) fn frame_offset(&self) -> u64 {
         self.offset
