@@ -1,4 +1,5 @@
 //! The archive format from the outside: what other programs make of it, and that the same input gives the same bytes.
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Access to an archive: one entry of a file, and staging for an import.
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

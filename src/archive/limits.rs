@@ -64,8 +64,17 @@ pub const MAX_MTIME: u64 = 0o77_777_777_777;
 pub struct Limits {
     /// Content bytes of all entries together, for example the free space of where they go.
     pub content: u64,
-    /// How many times the stored size the content may be, once it is larger than [`EXPANSION_FLOOR`].
+    /// How many times the stored size the content may be, once it is larger than `expansion_floor`.
     pub expansion: u64,
+    /// Content bytes from which on the expansion is bounded.
+    pub expansion_floor: u64,
+}
+
+impl Limits {
+    /// Whether so much content of so many stored bytes is a decompression bomb.
+    pub(super) fn is_bomb(&self, content: u64, stored: u64) -> bool {
+        content > self.expansion_floor && content / self.expansion.max(1) > stored
+    }
 }
 
 impl Default for Limits {
@@ -73,6 +82,7 @@ impl Default for Limits {
         Self {
             content: MAX_CONTENT,
             expansion: MAX_EXPANSION,
+            expansion_floor: EXPANSION_FLOOR,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::format::{INDEX, MANIFEST, SIGNATURE, SUMS, Sequence};
 use super::frames::{Codec, trailer};
 use super::header::{BLOCK, Context, Header, padding};
 use super::index::{self, Entry, Index};
-use super::limits::{EXPANSION_FLOOR, Limits};
+use super::limits::Limits;
 use super::sums;
 use super::tail::{Tail, check_signature};
 use super::tarstream::TarStream;
@@ -101,7 +101,7 @@ impl<R: Read> Reader<R> {
     /// [`Error::NotAnArchive`], [`Error::NoManifest`], [`Error::TooNew`], [`Error::TooOld`], [`Error::Manifest`], and
     /// whatever may be wrong with the first entry.
     pub fn new(source: R, options: ReaderOptions) -> Result<Self, Error> {
-        let mut opening = Opening(TarStream::new(source, options.threads, options.limits.expansion)?);
+        let mut opening = Opening(TarStream::new(source, options.threads, options.limits)?);
         let (header, text) = opening.manifest().map_err(as_foreign)?;
         check_version(&text)?;
         let manifest = serde_json::from_slice(&text).map_err(|source| Error::Manifest { source })?;
@@ -246,7 +246,7 @@ impl<R: Read> Reader<R> {
                 limit: self.limits.content,
             });
         }
-        let bomb = |length| content > EXPANSION_FLOOR && content / self.limits.expansion.max(1) > length;
+        let bomb = |length| self.limits.is_bomb(content, length);
         if self.length.is_some_and(bomb) {
             return Err(Error::Expansion {
                 entry,
@@ -372,19 +372,15 @@ impl<R: Read> Reader<R> {
 
     /// After the first zero block: the second, and what is behind the frames.
     fn end(&mut self, index: &Index) -> Result<(), Error> {
+        let bad = |offset, problem| Err(Error::Trailer { offset, problem });
+        let place = self.stream.place();
         let mut block = Vec::with_capacity(BLOCK);
         self.stream.take(BLOCK, &mut block)?;
-        let zero = block.iter().all(|&byte| byte == 0);
-        if !zero || !self.stream.chunk()?.is_empty() {
-            let problem = if zero {
-                TrailerProblem::TrailingData
-            } else {
-                TrailerProblem::EndMark
-            };
-            return Err(Error::Trailer {
-                offset: self.stored_bytes(),
-                problem,
-            });
+        if block.iter().any(|&byte| byte != 0) {
+            return bad(place, TrailerProblem::EndMark);
+        }
+        if !self.stream.chunk()?.is_empty() {
+            return bad(self.stream.place(), TrailerProblem::TrailingData);
         }
         let frames = self.stream.frames().frames();
         let start = index.frames.iter().map(|frame| u64::from(frame.stored)).sum();

@@ -70,8 +70,7 @@ impl Staged<Unverified> {
         let directory = Directory::create(parent)?;
         directory.write(MANIFEST, reader.manifest_text())?;
         let mut progress = Progress { events, reported: 0 };
-        loop {
-            let Some(mut entry) = reader.next()? else { break };
+        while let Some(mut entry) = reader.next()? {
             let nested = place(&entry.entry().path)?.kind.nested_tar;
             if !(nested && file.is_some()) {
                 directory.receive(&mut entry, &mut progress)?;
@@ -152,7 +151,9 @@ impl Staged<Verified> {
         };
         let nested = place(&entry.path)?.kind.nested_tar;
         Ok(match self.state.archive.as_ref().filter(|_| nested) {
-            Some(archive) => archive.entry(name, threads)?.map(StagedEntry::Archive),
+            Some(archive) => archive
+                .entry(name, threads)?
+                .map(|entry| StagedEntry::Archive(Box::new(entry))),
             None => Some(StagedEntry::File(self.directory.open(&entry.path)?)),
         })
     }
@@ -199,7 +200,7 @@ pub enum StagedEntry<'a> {
     /// In the directory.
     File(File),
     /// In the archive.
-    Archive(IndexedEntry<'a>),
+    Archive(Box<IndexedEntry<'a>>),
 }
 
 impl Read for StagedEntry<'_> {

@@ -13,7 +13,7 @@ use super::error::{Error, FrameProblem};
 use super::format::MANIFEST;
 use super::frames::{Class, Codec};
 use super::header::BLOCK;
-use super::limits::{EXPANSION_FLOOR, FRAME_SIZE};
+use super::limits::{FRAME_SIZE, Limits};
 use super::pool::Content;
 
 /// See the module.
@@ -27,7 +27,7 @@ pub(super) struct TarStream<R> {
     position: u64,
     /// Content bytes of all frames so far.
     expanded: u64,
-    expansion: u64,
+    limits: Limits,
     /// Offset of the current frame in the file.
     offset: u64,
     /// Set at the header of `index.json`: the number of frames before.
@@ -37,7 +37,7 @@ pub(super) struct TarStream<R> {
 }
 
 impl<R: Read> TarStream<R> {
-    pub(super) fn new(inner: R, threads: NonZeroUsize, expansion: u64) -> Result<Self, Error> {
+    pub(super) fn new(inner: R, threads: NonZeroUsize, limits: Limits) -> Result<Self, Error> {
         Ok(Self {
             frames: Deframer::new(inner, threads)?,
             hash: ContentHash::new()?,
@@ -47,7 +47,7 @@ impl<R: Read> TarStream<R> {
             spans: Vec::new(),
             position: 0,
             expanded: 0,
-            expansion: expansion.max(1),
+            limits,
             offset: 0,
             tail: None,
             entry: MANIFEST.to_owned(),
@@ -61,6 +61,15 @@ impl<R: Read> TarStream<R> {
     /// Offset in the stream.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Where in the file the next byte comes from: of what is compressed, the frame.
+    pub(super) fn place(&self) -> u64 {
+        if self.frames.codec() == Codec::None {
+            self.position
+        } else {
+            self.offset
+        }
     }
 
     /// Offset of the current frame in the file.
@@ -102,10 +111,10 @@ impl<R: Read> TarStream<R> {
             });
         }
         self.expanded += content.len() as u64;
-        if self.expanded > EXPANSION_FLOOR && self.expanded / self.expansion > self.frames.offset() {
+        if self.limits.is_bomb(self.expanded, self.frames.offset()) {
             return Err(Error::Expansion {
                 entry: self.entry.clone(),
-                limit: self.expansion,
+                limit: self.limits.expansion,
             });
         }
         (self.current, self.class, self.at, self.offset) = (Some(content), class, 0, offset);

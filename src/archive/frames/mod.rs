@@ -375,7 +375,7 @@ mod tests {
 
         #[test]
         fn both_classes_come_back(length in 1_usize..300_000, factor in 1_usize..1 << 20, shift in 0..12) {
-            let content: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(at) * factor >> shift) as u8).collect();
+            let content: Vec<u8> = (0..length).map(|at| ((at.wrapping_mul(at) * factor) >> shift) as u8).collect();
             for compression in ALL {
                 let codec = compression.codec();
                 prop_assert_eq!(decode(codec, &encode(compression, &content)), Ok(content.clone()));
@@ -385,7 +385,7 @@ mod tests {
 
         #[test]
         fn a_flipped_bit_in_a_stored_frame_is_seen(length in 1_usize..200_000, at: prop::sample::Index, bit in 0..8) {
-            let content: Vec<u8> = (0..length).map(|at| (at * 31 >> 2) as u8).collect();
+            let content: Vec<u8> = (0..length).map(|at| ((at * 31) >> 2) as u8).collect();
             for codec in [Codec::Zstd, Codec::Gzip] {
                 let mut stored = store(codec, &content);
                 let at = at.index(stored.len());
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn contexts_that_are_used_again_make_the_same_bytes() {
         let contents: Vec<Vec<u8>> = (1..6_u64)
-            .map(|seed| (0..90_000 * seed).map(|at| (at * at / seed >> 4) as u8).collect())
+            .map(|seed| (0..90_000 * seed).map(|at| ((at * at / seed) >> 4) as u8).collect())
             .collect();
         for compression in ALL {
             let mut encoder = Encoder::new(compression).expect("encoder");
