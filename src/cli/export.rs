@@ -9,6 +9,7 @@ use super::render::json::{Exported, Line};
 use super::render::{Stop, Ui, text};
 use super::signals::Interrupted;
 use super::{Outcome, wrong_usage};
+use crate::criu;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::export::Report;
 use crate::request::{ExportRequest, Output, Subject};
@@ -66,7 +67,11 @@ fn sentence(report: &Report) -> String {
         .frozen
         .map(|frozen| format!(", frozen for {}", text::seconds(frozen)))
         .unwrap_or_default();
-    let running = if report.running { "; it runs on" } else { "" };
+    let running = if report.running && report.frozen.is_some() {
+        "; it runs on"
+    } else {
+        ""
+    };
     format!("{} exported{place} ({sizes}{frozen}){running}", report.container)
 }
 
@@ -74,7 +79,7 @@ fn sentence(report: &Report) -> String {
 fn failure(request: &ExportRequest, error: &Error) -> Failure {
     let what = format!("cannot export {}", subject(request));
     let kind = error.kind();
-    let advice = advice(request, kind);
+    let advice = if stopped(error) { None } else { advice(request, kind) };
     match error {
         Error::Dump {
             container,
@@ -89,6 +94,15 @@ fn failure(request: &ExportRequest, error: &Error) -> Failure {
         other => Failure::new(what, kind, other)
             .state(Some(archive(request, &Fate::RunsOn)))
             .advice(advice),
+    }
+}
+
+/// Whether somebody asked for it, who then knows what to do.
+fn stopped(error: &Error) -> bool {
+    match error {
+        Error::Dump { source, .. } => stopped(source),
+        Error::Criu(criu::Error::Interrupted) => true,
+        _ => false,
     }
 }
 
@@ -158,7 +172,7 @@ mod tests {
     #[test]
     fn a_failed_dump_names_cause_state_log_and_advice() {
         let lines = vec!["(00.01) Error (criu/sk-inet.c:191): inet: Connected TCP socket".to_owned()];
-        let ended = crate::criu::Error::Ended {
+        let ended = criu::Error::Ended {
             program: "runc".into(),
             status: "exit status: 1".into(),
             expected: "post-dump",
@@ -197,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_container_that_is_gone_has_an_archive_to_look_at() {
-        let source = Box::new(crate::criu::Error::Interrupted.into());
+        let source = Box::new(criu::Error::Interrupted.into());
         let error = Error::Dump {
             container: "w".into(),
             fate: Fate::Gone,
@@ -224,13 +238,13 @@ mod tests {
         );
         let report = Report {
             archive: None,
-            frozen: None,
             running: true,
             ..report
         };
-        assert_eq!(
-            sentence(&report),
-            "web exported (3.0 MiB of content in 1.0 MiB); it runs on"
-        );
+        let want = "web exported (3.0 MiB of content in 1.0 MiB, frozen for 0.42 s); it runs on";
+        assert_eq!(sentence(&report), want);
+        // A dump of somebody else: nothing was frozen, and nothing is known to run.
+        let foreign = Report { frozen: None, ..report };
+        assert_eq!(sentence(&foreign), "web exported (3.0 MiB of content in 1.0 MiB)");
     }
 }

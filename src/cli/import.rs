@@ -11,6 +11,7 @@ use super::{Outcome, wrong_usage};
 use crate::error::{Error, ErrorKind};
 use crate::import::Outcome as Imported;
 use crate::request::{ImportRequest, Input};
+use crate::rewrite;
 
 /// Imports an archive.
 pub fn run(args: ImportArgs, ui: &Ui) -> Outcome {
@@ -81,6 +82,12 @@ fn failure(request: &ImportRequest, error: &Error) -> Failure {
             .state(Some(remains(left)))
             .log(log.clone())
             .advice(advice),
+        Error::Rewrite(rewrite::Error::Apply(apply)) => {
+            let left: Vec<String> = apply.left.iter().map(ToString::to_string).collect();
+            Failure::new(what, kind, apply)
+                .state(Some(remains(&left)))
+                .advice(advice)
+        }
         other => Failure::new(what, kind, other).state(state(kind)).advice(advice),
     }
 }

@@ -100,10 +100,16 @@ impl Draw for Bar {
 
 /// One line for each phase, with what it came to when it is over.
 #[derive(Debug, Default)]
-pub struct Plain;
+pub struct Plain {
+    phase: Option<Phase>,
+}
 
 impl Draw for Plain {
     fn phase(&mut self, phase: Phase, total: Option<u64>) {
+        // The same phase of a second file is nothing new to a reader of lines.
+        if self.phase.replace(phase) == Some(phase) {
+            return;
+        }
         match total {
             Some(total) => say(&format!("ckpt: {} ({})", title(phase), text::bytes(total))),
             None => say(&format!("ckpt: {}", title(phase))),

@@ -89,7 +89,7 @@ impl Ui {
             _ if self.global.quiet => Box::new(draw::Nothing),
             ProgressArg::None => Box::new(draw::Warnings),
             ProgressArg::Auto if bar => Box::new(draw::Bar::new()),
-            ProgressArg::Auto | ProgressArg::Plain => Box::new(draw::Plain),
+            ProgressArg::Auto | ProgressArg::Plain => Box::new(draw::Plain::default()),
         }
     }
 
