@@ -187,10 +187,12 @@ pub enum Refusal {
         name: String,
     },
     /// The cgroup is in use.
-    #[error("the cgroup {path:?} exists on this host")]
+    #[error("the cgroup {path} exists on this host, as {directory:?}")]
     CgroupTaken {
-        /// Its directory.
-        path: PathBuf,
+        /// The cgroup.
+        path: String,
+        /// One of its directories.
+        directory: PathBuf,
     },
     /// The container has a terminal and nothing would hold its other end.
     #[error("the container's process has a terminal")]
@@ -205,6 +207,9 @@ pub enum Refusal {
     #[error("--netns host: the container was in a network namespace, its connections cannot be taken out of it")]
     NetnsHost,
 
+    /// The container's network namespace belongs to its user namespace.
+    #[error("--netns: the container is in a user namespace, and CRIU can only give it a network namespace of its own")]
+    NetnsOfUser,
     /// The container was in its host's network namespace.
     #[error("--netns: the container used its host's network, and CRIU cannot move it into a namespace of its own")]
     NetnsOfHost,
@@ -322,6 +327,7 @@ impl Refusal {
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
             Self::NetnsHost => "--netns new or --netns PATH".to_owned(),
+            Self::NetnsOfUser => "--netns new makes one".to_owned(),
             Self::NetnsOfHost => {
                 "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
             }

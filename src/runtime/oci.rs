@@ -227,6 +227,11 @@ impl Runtime for Oci {
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
+        if let Some(cgroup) = request.cgroup {
+            // runc before 1.2 tells CRIU of version 1 cgroups only: in a version 2 hierarchy a renamed container would be
+            // restored into the cgroup that it was dumped in. The name before the colon is that hierarchy's, which has none.
+            composer.options().value("cgroup-root", &format!(":{cgroup}"))?;
+        }
         Ok(composer.finish(request.id, logs))
     }
 

@@ -509,7 +509,7 @@ fn as_root_system_calls_that_fail_leave_nothing() {
                 }
             },
             |step| {
-                if let Step::MakeCgroup { directories } = step {
+                if let Step::MakeCgroup { directories, .. } = step {
                     directories.push("/proc/box/web".into())
                 }
             },
