@@ -8,6 +8,7 @@ mod error;
 mod flags;
 mod lock;
 mod oci;
+mod roots;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::command::{checked, failed, output};
 use super::flags::{Composer, Flags};
+use super::roots::cgroup_roots;
 use super::{Checkpoint, Error, Invocation, Restore, Runtime, Target};
 use crate::criu::Logs;
 use crate::request::RuntimeKind;
@@ -227,10 +228,8 @@ impl Runtime for Oci {
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
-        if let Some(cgroup) = request.cgroup {
-            // runc before 1.2 tells CRIU of version 1 cgroups only: in a version 2 hierarchy a renamed container would be
-            // restored into the cgroup that it was dumped in. The name before the colon is that hierarchy's, which has none.
-            composer.options().value("cgroup-root", &format!(":{cgroup}"))?;
+        for root in cgroup_roots(self.kind, request.cgroup) {
+            composer.options().value("cgroup-root", &root)?;
         }
         Ok(composer.finish(request.id, logs))
     }
