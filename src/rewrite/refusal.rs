@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::host::Limit;
+use super::layout::CONTAINERS_DIR;
 use super::spec::SpecError;
 use crate::error::ErrorKind;
 use crate::manifest::FileType;
@@ -322,7 +323,12 @@ impl Refusal {
             Self::Hostname { .. } => "a hostname has 1 to 64 letters, digits, dots and dashes".to_owned(),
             Self::CgroupParent { .. } => "name a cgroup as /PATH, or a systemd slice as NAME.slice".to_owned(),
             Self::RootNeeded { .. } => "--root PATH names a directory of this host".to_owned(),
-            Self::Bundle { .. } => "--bundle PATH names a new or empty directory, --name another name".to_owned(),
+            Self::Bundle { path, .. } if path.starts_with(CONTAINERS_DIR) => {
+                "it is of an earlier import; --name takes another name, --bundle PATH another directory. \
+                 When no container needs it, unmount what is mounted in it and remove it"
+                    .to_owned()
+            }
+            Self::Bundle { .. } => "--bundle PATH names a new or empty directory".to_owned(),
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
