@@ -147,6 +147,7 @@ impl Attempt<'_> {
             pid_file: self.command.pid_file.as_deref(),
             console_socket: self.command.console_socket.as_deref(),
             systemd_cgroup: self.command.systemd_cgroup,
+            cgroup: self.command.cgroup.as_deref(),
             options: &self.command.options,
         })?;
         let (session, command) = invocation.prepare()?;

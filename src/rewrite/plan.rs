@@ -130,6 +130,7 @@ struct Planner<'a> {
     /// The images must call the container's network namespace external.
     external_netns: bool,
     systemd_cgroup: bool,
+    cgroup_path: Option<String>,
     asked: std::rc::Rc<RefCell<BTreeSet<PathBuf>>>,
 }
 
@@ -164,6 +165,7 @@ impl<'a> Planner<'a> {
             refusals,
             external_netns: false,
             systemd_cgroup: false,
+            cgroup_path: None,
             asked: std::rc::Rc::default(),
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::host::Limit;
+use super::layout::CONTAINERS_DIR;
 use super::spec::SpecError;
 use crate::error::ErrorKind;
 use crate::manifest::FileType;
@@ -187,10 +188,12 @@ pub enum Refusal {
         name: String,
     },
     /// The cgroup is in use.
-    #[error("the cgroup {path:?} exists on this host")]
+    #[error("the cgroup {path} exists on this host, as {directory:?}")]
     CgroupTaken {
-        /// Its directory.
-        path: PathBuf,
+        /// The cgroup.
+        path: String,
+        /// One of its directories.
+        directory: PathBuf,
     },
     /// The container has a terminal and nothing would hold its other end.
     #[error("the container's process has a terminal")]
@@ -205,6 +208,9 @@ pub enum Refusal {
     #[error("--netns host: the container was in a network namespace, its connections cannot be taken out of it")]
     NetnsHost,
 
+    /// The container's network namespace belongs to its user namespace.
+    #[error("--netns: the container is in a user namespace, and CRIU can only give it a network namespace of its own")]
+    NetnsOfUser,
     /// The container was in its host's network namespace.
     #[error("--netns: the container used its host's network, and CRIU cannot move it into a namespace of its own")]
     NetnsOfHost,
@@ -317,11 +323,17 @@ impl Refusal {
             Self::Hostname { .. } => "a hostname has 1 to 64 letters, digits, dots and dashes".to_owned(),
             Self::CgroupParent { .. } => "name a cgroup as /PATH, or a systemd slice as NAME.slice".to_owned(),
             Self::RootNeeded { .. } => "--root PATH names a directory of this host".to_owned(),
-            Self::Bundle { .. } => "--bundle PATH names a new or empty directory, --name another name".to_owned(),
+            Self::Bundle { path, .. } if path.starts_with(CONTAINERS_DIR) => {
+                "it is of an earlier import; --name takes another name, --bundle PATH another directory. \
+                 When no container needs it, unmount what is mounted in it and remove it"
+                    .to_owned()
+            }
+            Self::Bundle { .. } => "--bundle PATH names a new or empty directory".to_owned(),
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
             Self::NetnsHost => "--netns new or --netns PATH".to_owned(),
+            Self::NetnsOfUser => "--netns new makes one".to_owned(),
             Self::NetnsOfHost => {
                 "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
             }

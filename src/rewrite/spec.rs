@@ -279,7 +279,10 @@ fn present<'a>(spec: &'a Value, pointer: &str) -> Result<Option<&'a Value>, Spec
         let next = match value {
             Value::Null => return Ok(None),
             Value::Object(map) => map.get(&token.replace("~1", "/").replace("~0", "~")),
-            Value::Array(list) => token.parse::<usize>().ok().and_then(|index| list.get(index)),
+            Value::Array(list) => match token.parse::<usize>() {
+                Ok(index) => list.get(index),
+                Err(_) => return Err(wrong(value, &pointer[..end], "an object")),
+            },
             other => return Err(wrong(other, &pointer[..end], "an object")),
         };
         end += 1 + token.len();
@@ -321,4 +324,60 @@ pub fn clean(path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_runtimes_clean_them() {
+        let cases = [
+            ("/dev/shm", "/dev/shm"),
+            ("dev//shm/", "/dev/shm"),
+            ("/dev/./x/../shm", "/dev/shm"),
+            ("/../../etc", "/etc"),
+            ("", "/"),
+            ("..", "/"),
+            ("/a b/ä", "/a b/ä"),
+        ];
+        for (path, cleaned) in cases {
+            assert_eq!(clean(path), cleaned, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_and_what_is_wrong_are_told_apart() {
+        let spec = json!({"a": {"b": [{"c": "x"}], "n": null, "e/f~": 1}, "s": "text"});
+        let there = |pointer| present(&spec, pointer).unwrap().cloned();
+        assert_eq!(there("/a/b/0/c"), Some(json!("x")));
+        assert_eq!(there("/a/e~1f~0"), Some(json!(1)));
+        for absent in ["/z", "/a/z/y", "/a/n", "/a/n/x", "/a/b/7", "/a/b/7/c"] {
+            assert_eq!(there(absent), None, "{absent}");
+        }
+        for (wrong, at) in [("/s/x", "/s"), ("/a/b/x", "/a/b"), ("/a/b/0/c/d", "/a/b/0/c")] {
+            match present(&spec, wrong).unwrap_err() {
+                SpecError::Type {
+                    pointer,
+                    expected: "an object",
+                    ..
+                } => assert_eq!(pointer, at, "{wrong}"),
+                other => panic!("{wrong}: {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_fold_as_in_go() {
+        assert_eq!(fold("HOOKS"), "hooks");
+        assert_eq!(fold("hoo\u{212a}s"), "hooks", "the Kelvin sign");
+        assert_eq!(fold("mount\u{17f}"), "mounts", "the long s");
+        assert_ne!(fold("h\u{f6}oks"), "hooks");
+        let spec =
+            json!({"HOO\u{212a}S": 1, "linux": {"CgroupsPath": "/x", "namespaces": [{"Path": "/x"}]}, "x-Hooks": 1});
+        let found: Vec<_> = ambiguous_keys(&spec).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
 }

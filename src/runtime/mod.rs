@@ -8,6 +8,7 @@ mod error;
 mod flags;
 mod lock;
 mod oci;
+mod roots;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +74,8 @@ pub struct Restore<'a> {
     pub console_socket: Option<&'a Path>,
     /// systemd makes the container's cgroup.
     pub systemd_cgroup: bool,
+    /// The container's cgroup, where its configuration names it: an absolute path.
+    pub cgroup: Option<&'a str>,
     /// The switches.
     pub options: &'a RestoreOptions,
 }

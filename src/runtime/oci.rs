@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::command::{checked, failed, output};
 use super::flags::{Composer, Flags};
+use super::roots::cgroup_roots;
 use super::{Checkpoint, Error, Invocation, Restore, Runtime, Target};
 use crate::criu::Logs;
 use crate::request::RuntimeKind;
@@ -227,6 +228,9 @@ impl Runtime for Oci {
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
+        for root in cgroup_roots(self.kind, request.cgroup) {
+            composer.options().value("cgroup-root", &root)?;
+        }
         Ok(composer.finish(request.id, logs))
     }
 

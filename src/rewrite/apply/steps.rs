@@ -37,7 +37,7 @@ impl Run<'_, '_> {
         match step {
             Step::MakeBundle { path, mode } => self.make_bundle(path, *mode),
             Step::NewNetns { pin } => self.new_netns(pin),
-            Step::MakeCgroup { directories } => directories.iter().try_for_each(|path| self.make_cgroup(path)),
+            Step::MakeCgroup { directories, .. } => directories.iter().try_for_each(|path| self.make_cgroup(path)),
             Step::ExtractRootfs { entry, path } => self.extract_rootfs(entry, path),
             Step::OverlayRootfs {
                 entry,

@@ -509,7 +509,7 @@ fn as_root_system_calls_that_fail_leave_nothing() {
                 }
             },
             |step| {
-                if let Step::MakeCgroup { directories } = step {
+                if let Step::MakeCgroup { directories, .. } = step {
                     directories.push("/proc/box/web".into())
                 }
             },
@@ -589,7 +589,8 @@ fn as_root_what_cannot_be_taken_away_is_told() {
 fn as_root_nothing_that_was_there_is_used_or_removed() {
     in_area(|area| {
         // Between the plan and its application somebody was faster.
-        let cases: [(&str, fn(&Area)); 3] = [
+        type Faster = fn(&Area);
+        let cases: [(&str, Faster); 3] = [
             ("the bundle has a file now", |area| {
                 fs::create_dir_all(area.path("containers/new/web")).unwrap();
                 fs::write(area.path("containers/new/web/mine"), "mine").unwrap();

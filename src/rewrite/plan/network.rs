@@ -9,7 +9,8 @@
 //! A runtime hands the namespace at the configuration's path to CRIU, and CRIU takes it only where the images call the
 //! namespace external; so images of a namespace of the container's own are changed to say so. (CRIU's `join-ns` would need
 //! no such change, but it is refused beside the `empty-ns` that runc sends with every restore.) Images of the host's
-//! namespace have nothing that could be changed.
+//! namespace have nothing that could be changed, and the tasks of a user namespace may not enter a network namespace that
+//! belongs to another (`Can't setns 16/net: Operation not permitted`).
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,9 @@ impl Planner<'_> {
         match self.request.netns.clone() {
             // Runtimes make it with a loopback only, and the restore ends with bringing that up.
             Netns::Keep | Netns::New => {}
+            Netns::Path(_) if self.read(namespaces::has_user_namespace) == Some(true) => {
+                self.refuse(Refusal::NetnsOfUser);
+            }
             Netns::Path(path) => {
                 self.need_netns(&path);
                 namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());

@@ -386,6 +386,15 @@ const REFUSED: &[Refused] = &[
         },
     },
     Refused {
+        name: "network of a user namespace into another",
+        kind: ErrorKind::Usage,
+        spoil: |case| {
+            case.spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+            case.request.netns = Netns::Path("/run/netns/here".into());
+            case.at("/run/netns/here", PathKind::File);
+        },
+    },
+    Refused {
         name: "host's network into a new one",
         kind: ErrorKind::Usage,
         spoil: |case| {

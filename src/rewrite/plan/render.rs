@@ -55,9 +55,13 @@ fn describe(step: &Step) -> String {
     match step {
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
-        Step::MakeCgroup { directories } => {
-            let directories: Vec<_> = directories.iter().map(|path| shown(path).to_string()).collect();
-            format!("make room for the cgroup {}", directories.join(", "))
+        Step::MakeCgroup { path, directories } => {
+            let hierarchies = if directories.len() == 1 {
+                "hierarchy"
+            } else {
+                "hierarchies"
+            };
+            format!("make room for the cgroup {path} in {} {hierarchies}", directories.len())
         }
         Step::ExtractRootfs { entry, path } => format!("extract {entry} to {}", shown(path)),
         Step::OverlayRootfs {

@@ -1,7 +1,5 @@
 //! The cgroup: its path under the new name and parent, and the limits.
 
-use std::path::Path;
-
 use super::{Planner, Step};
 use crate::rewrite::host::{CgroupView, Limit, PathKind};
 use crate::rewrite::refusal::Refusal;
@@ -56,27 +54,29 @@ impl Planner<'_> {
 
     /// A relative path is below the runtime's own cgroup, which only the runtime knows: it makes and removes that.
     fn make_cgroup(&mut self, path: &CgroupsPath) {
-        let Some(absolute) = path.absolute().map(|path| path.trim_start_matches('/')) else {
-            return;
-        };
+        let Some(absolute) = path.absolute() else { return };
+        let below = absolute.trim_start_matches('/');
         let directories: Vec<_> = self
             .cgroup
             .mountpoints
             .iter()
-            .map(|mountpoint| mountpoint.join(absolute))
+            .map(|mountpoint| mountpoint.join(below))
             .collect();
-        for directory in &directories {
-            if self.look_at_cgroup(directory) {
-                self.refuse(Refusal::CgroupTaken {
-                    path: directory.clone(),
-                });
-            }
+        let mut taken: Vec<_> = directories.clone();
+        taken.retain(|directory| self.look(directory).is_some_and(PathKind::is_directory));
+        // A container of that name has its cgroup, and is refused already.
+        let named = self.host.is_some_and(|host| host.name_taken);
+        if let (Some(directory), false) = (taken.first(), named) {
+            self.refuse(Refusal::CgroupTaken {
+                path: absolute.to_owned(),
+                directory: directory.clone(),
+            });
         }
-        self.steps.push(Step::MakeCgroup { directories });
-    }
-
-    fn look_at_cgroup(&self, directory: &Path) -> bool {
-        self.look(directory).is_some_and(PathKind::is_directory)
+        self.cgroup_path = Some(absolute.to_owned());
+        self.steps.push(Step::MakeCgroup {
+            path: absolute.to_owned(),
+            directories,
+        });
     }
 
     /// Every recorded limit is applied, or the importer said that none is; none is dropped silently.

@@ -39,6 +39,7 @@ impl Planner<'_> {
             console_socket: self.request.console_socket.clone(),
             pid_file: self.request.pid_file.clone(),
             systemd_cgroup: self.systemd_cgroup,
+            cgroup: self.cgroup_path.take(),
             options: self.switches(),
         };
         self.steps.push(Step::Restore(Box::new(command)));

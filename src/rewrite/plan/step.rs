@@ -38,7 +38,9 @@ pub enum Step {
     /// The cgroups that the container's cgroup is made in. Where the restore fails, those that were missing and the
     /// container's own are removed.
     MakeCgroup {
-        /// The container's cgroup in every hierarchy.
+        /// The container's cgroup.
+        path: String,
+        /// Its directory in every hierarchy.
         directories: Vec<PathBuf>,
     },
     /// The root file system in full.
@@ -156,6 +158,9 @@ pub struct RestoreCommand {
     pub pid_file: Option<PathBuf>,
     /// systemd makes the cgroup: the runtime's global switch `--systemd-cgroup`.
     pub systemd_cgroup: bool,
+    /// The container's cgroup as an absolute path, where the configuration names it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// CRIU's switches, those of the dump repeated.
     pub options: RestoreOptions,
 }

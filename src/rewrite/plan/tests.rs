@@ -202,13 +202,15 @@ fn cgroup_paths_keep_their_form() {
             "{expected}"
         );
         let made = plan.steps.iter().find_map(|step| match step {
-            Step::MakeCgroup { directories } => Some(directories.clone()),
+            Step::MakeCgroup { directories, .. } => Some(directories.clone()),
             _ => None,
         });
         let directory = expected
             .strip_prefix('/')
             .map(|path| vec![PathBuf::from("/sys/fs/cgroup").join(path)]);
         assert_eq!(made, directory, "{expected}");
+        let told = plan.restore().unwrap().cgroup.as_deref();
+        assert_eq!(told, Some(*expected).filter(|path| path.starts_with('/')), "{expected}");
     }
 }
 
