@@ -116,7 +116,7 @@ impl From<Check> for ability::Check {
             level: check.verdict,
             subject: check.subject.name(),
             message,
-            advice: check.advice,
+            advice: check.advice.map(Into::into),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cgroup::{self, CgroupRecord, GroupPath, HierarchyVersion, TargetCgroups};
+use crate::cgroup::{self, CgroupRecord, GroupPath, TargetCgroups};
 use crate::error::Error;
 use crate::manifest::{CgroupMode, Manifest};
 use crate::mounts::MountTable;
@@ -68,45 +68,17 @@ fn base(inputs: Inputs<'_>) -> Option<String> {
     tree::identity(&Layers::new(vec![root], Namespace::Trusted)).ok()
 }
 
-/// The limits that are set, of those that a person sets.
+/// The limits that somebody has set.
 pub(super) fn summary(record: Option<&CgroupRecord>) -> CgroupSummary {
-    let mut limits = Vec::new();
-    for hierarchy in record.into_iter().flat_map(|record| &record.hierarchies) {
-        for group in &hierarchy.groups {
-            for (file, value) in group.limits.iter().filter(|(file, value)| is_set(file, value)) {
-                let controller = file.split('.').next().unwrap_or_default();
-                limits.push(Limit {
-                    controller: controller_of(hierarchy.version, controller),
-                    cgroup: group.path.as_str().to_owned(),
-                    file: file.clone(),
-                    value: value.clone(),
-                });
-            }
-        }
-    }
-    CgroupSummary { limits }
-}
-
-fn controller_of(version: HierarchyVersion, prefix: &str) -> String {
-    match (version, prefix) {
-        (HierarchyVersion::V1, "cpu") => "cpu".to_owned(),
-        (_, other) => other.to_owned(),
-    }
-}
-
-/// Whether a limit differs from what the kernel gives a new cgroup.
-fn is_set(file: &str, value: &str) -> bool {
-    match file {
-        // The largest value that the kernel shows depends on the size of a page; it is always close to 2^63.
-        "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes" => {
-            value.parse::<u64>().is_ok_and(|bytes| bytes < 1 << 62)
-        }
-        "memory.max" | "memory.high" | "memory.swap.max" | "pids.max" => value != "max",
-        "cpu.max" => !value.starts_with("max"),
-        "cpu.cfs_quota_us" => value != "-1",
-        "cpu.shares" => value != "1024",
-        "cpu.weight" => value != "100",
-        _ => false,
+    let set = record.map(CgroupRecord::set_limits).unwrap_or_default();
+    let limits = set.into_iter().map(|limit| Limit {
+        controller: limit.controller.to_owned(),
+        cgroup: limit.group.as_str().to_owned(),
+        file: limit.file.to_owned(),
+        value: limit.value.into_owned(),
+    });
+    CgroupSummary {
+        limits: limits.collect(),
     }
 }
 
@@ -130,31 +102,4 @@ pub(super) fn add_limits(plan: &mut Plan, record: &CgroupRecord) -> Result<(), E
         after: change.after,
     }));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_kernel_gives_a_new_cgroup_is_not_a_limit() {
-        let unset = [
-            ("memory.limit_in_bytes", "9223372036854771712"),
-            ("memory.max", "max"),
-            ("pids.max", "max"),
-            ("cpu.max", "max 100000"),
-            ("cpu.cfs_quota_us", "-1"),
-            ("cpu.shares", "1024"),
-        ];
-        for (file, value) in unset {
-            assert!(!is_set(file, value), "{file} {value}");
-        }
-        for (file, value) in [
-            ("memory.limit_in_bytes", "67108864"),
-            ("pids.max", "50"),
-            ("cpu.max", "5000 100000"),
-        ] {
-            assert!(is_set(file, value), "{file} {value}");
-        }
-    }
 }
