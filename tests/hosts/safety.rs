@@ -113,7 +113,7 @@ fn criu_that_cannot_dump() {
     let hosts = Hosts::up(Cgroup::V1);
     let a = hosts.host("a");
     prepared(a);
-    a.run("runc exec -d c1 flock /locked sleep 1000 </dev/null >/dev/null 2>&1");
+    a.run("runc exec -d c1 busybox flock /locked sleep 1000 </dev/null >/dev/null 2>&1");
     a.wait_until("[ -e /data/c1/rootfs/locked ]");
     let ran = a.attempt("ckpt export c1 -o /data/c1.tar.zst");
     assert_said(&ran, &["file locks", "dump.log"]);
