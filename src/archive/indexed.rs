@@ -33,6 +33,7 @@ pub struct Indexed {
     digests: Vec<Digest>,
     identity: Digest,
     manifest: Manifest,
+    signature: Option<Vec<u8>>,
     /// Where each frame begins: in the file and in the uncompressed stream; one more for the end.
     starts: Vec<(u64, u64)>,
 }
@@ -64,7 +65,7 @@ impl Indexed {
             });
         }
         let (identity, manifest) = (tail.identity(), start.manifest().clone());
-        let starts = starts(&index);
+        let (starts, signature) = (starts(&index), tail.signature);
         let indexed = Self {
             file,
             length,
@@ -72,6 +73,7 @@ impl Indexed {
             digests,
             identity,
             manifest,
+            signature,
             starts,
         };
         indexed.check_headers()?;
@@ -84,6 +86,7 @@ impl Indexed {
             index,
             digests,
             identity,
+            signature,
             stored_bytes,
             ..
         } = proof.clone();
@@ -95,6 +98,7 @@ impl Indexed {
             digests,
             identity,
             manifest,
+            signature,
             starts,
         }
     }
@@ -109,6 +113,12 @@ impl Indexed {
     #[must_use]
     pub fn identity(&self) -> Digest {
         self.identity
+    }
+
+    /// Content of `SHA256SUMS.sig`, which was **not** checked.
+    #[must_use]
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
     }
 
     /// What is where.
