@@ -6,7 +6,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 
-use ckpt::archive::{Compression, Digest, Reader, ReaderOptions, Writer, WriterOptions};
+use ckpt::archive::{Compression, Digest, Error, Indexed, Reader, ReaderOptions, Writer, WriterOptions};
 use support::archives::{self, Build, options, path};
 use support::commands::{output, pipe};
 
@@ -96,6 +96,103 @@ fn the_reader_reads_it() {
         );
         assert_eq!(archives::verify(&archive).expect("skipping"), verified);
     }
+}
+
+#[test]
+fn a_signature_is_the_last_entry() {
+    for compression in ["zstd", "gzip", "none"] {
+        let mut writer = Writer::new(Vec::new(), options(compression)).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        let (archive, summary) = writer
+            .finish_signed(|sums| Ok(format!("signed {}\n", Digest::of(sums)).into_bytes()))
+            .expect("finished");
+        let proof = archives::verify(&archive).expect("verified");
+        assert_eq!(
+            proof.signature,
+            Some(format!("signed {}\n", summary.identity).into_bytes())
+        );
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("archive");
+        std::fs::write(&file, &archive).expect("written");
+        let indexed = Indexed::open(std::fs::File::open(&file).expect("file")).expect("archive");
+        assert_eq!(
+            (indexed.identity(), indexed.signature()),
+            (summary.identity, proof.signature.as_deref())
+        );
+    }
+    let writer = || {
+        let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        writer
+    };
+    for signature in [&b""[..], b"a\0b", &[b'x'; 16_385]] {
+        writer()
+            .finish_signed(|_| Ok(signature.to_vec()))
+            .expect_err("no text, or too much of it");
+    }
+    writer()
+        .finish_signed(|_| Err(std::io::ErrorKind::NotFound.into()))
+        .expect_err("no key");
+}
+
+#[test]
+fn what_the_writer_refuses() {
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    let mut refuse = |name: &str, size: u64, message: &str| {
+        let error = writer.entry(&path(name), size).map(drop).expect_err(message);
+        assert_eq!(error.to_string(), message);
+    };
+    refuse(
+        "dump.log",
+        1,
+        "not a ckpt archive: its first entry is \"dump.log\", not \"ckpt.json\"",
+    );
+    refuse("index.json", 1, "entry index.json: is made by the writer itself");
+    refuse("SHA256SUMS", 1, "entry SHA256SUMS: is made by the writer itself");
+    refuse(
+        "passwd",
+        1,
+        "entry passwd: no entry of that name belongs into an archive",
+    );
+    refuse(
+        "ckpt.json",
+        1 << 30,
+        "entry ckpt.json: 1073741824 bytes, at most 1048576 are allowed",
+    );
+    assert!(matches!(writer.finish(), Err(Error::Missing { entry }) if entry == "ckpt.json"));
+}
+
+#[test]
+fn content_of_another_size_ends_the_archive() {
+    type Fail = fn(&mut Writer<Vec<u8>>) -> Result<(), Error>;
+    let failures: [Fail; 5] = [
+        |writer| writer.add(&path("dump.log"), 4, &b"abc"[..]),
+        |writer| writer.add(&path("dump.log"), 2, &b"abc"[..]),
+        |writer| writer.add(&path("dump.log"), 0, &b"a"[..]),
+        |writer| writer.entry(&path("dump.log"), 2)?.append(b"abc"),
+        |writer| writer.entry(&path("dump.log"), 2)?.finish(),
+    ];
+    for (number, fail) in failures.into_iter().enumerate() {
+        let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        assert!(matches!(fail(&mut writer), Err(Error::Size { .. })), "{number}");
+        assert!(matches!(writer.finish(), Err(Error::Poisoned)), "{number}");
+    }
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    writer
+        .add_bytes(&path("ckpt.json"), &archives::manifest())
+        .expect("added");
+    drop(writer.entry(&path("dump.log"), 2).expect("begun"));
+    assert!(
+        matches!(writer.finish(), Err(Error::Poisoned)),
+        "an entry was not finished"
+    );
 }
 
 #[test]

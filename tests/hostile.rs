@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use ckpt::archive::{Error, Indexed, ReaderOptions, Source, Staged};
@@ -140,15 +141,12 @@ fn nothing_of_them_is_left_after_staging() {
     }
 }
 
-/// The file through a pipe.
+/// The file through a pipe; whoever feeds it ends when it is closed.
 fn feed(path: &Path) -> Source {
-    let child = std::process::Command::new("cat")
-        .arg(path)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("cat");
-    let pipe = child.stdout.expect("piped");
-    Source::new(pipe.into(), Path::new("pipe")).expect("source")
+    let bytes = std::fs::read(path).expect("file");
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    std::thread::spawn(move || writer.write_all(&bytes));
+    Source::new(reader.into(), Path::new("pipe")).expect("source")
 }
 
 /// A flipped bit behind the headers of a large archive is seen by whoever reads that entry, and only there.

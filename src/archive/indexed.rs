@@ -65,7 +65,7 @@ impl Indexed {
             });
         }
         let (identity, manifest) = (tail.identity(), start.manifest().clone());
-        let starts = starts(&index);
+        let (starts, signature) = (starts(&index), tail.signature);
         let indexed = Self {
             file,
             length,
@@ -73,7 +73,7 @@ impl Indexed {
             digests,
             identity,
             manifest,
-            signature: tail.signature,
+            signature,
             starts,
         };
         indexed.check_headers()?;
@@ -124,6 +124,12 @@ impl Indexed {
             ..tail
         }
         .entries()
+    }
+
+    /// Content of `SHA256SUMS.sig`, which was **not** checked.
+    #[must_use]
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
     }
 
     /// What is where.

@@ -8,14 +8,14 @@ use std::num::NonZeroUsize;
 
 use super::digest::Digest;
 use super::error::Error;
-use super::format::{MANIFEST, Sequence, place};
+use super::format::{MANIFEST, SIGNATURE, Sequence, place};
 use super::framer::{Framed, Framer};
 use super::frames::{Compression, trailer};
 use super::header::{Header, padding};
 use super::index::{Entry, Index};
 use super::limits::{LARGE_ENTRY, MAX_MTIME};
 use super::path::ArchivePath;
-use super::tail::{self, Tail};
+use super::tail::{self, Tail, check_signature};
 
 /// How an archive is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +154,23 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`Error::Missing`] where there is no manifest; [`Error::Write`].
     pub fn finish(self) -> Result<(W, Summary), Error> {
+        self.end(|_| Ok(None))
+    }
+
+    /// As [`Writer::finish`], with the signature of `SHA256SUMS` that `sign` makes: printable text of at most 16 KiB.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`]; [`Error::Content`] where it cannot be signed, [`Error::TooLarge`] and [`Error::Tail`] where
+    /// the signature cannot be put into an archive.
+    pub fn finish_signed(self, sign: impl FnOnce(&[u8]) -> io::Result<Vec<u8>>) -> Result<(W, Summary), Error> {
+        let failed = |source| Error::Content {
+            entry: SIGNATURE.to_owned(),
+            source,
+        };
+        self.end(|sums| sign(sums).map(Some).map_err(failed))
+    }
+
+    fn end(self, sign: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, Error>) -> Result<(W, Summary), Error> {
         if self.poisoned {
             return Err(Error::Poisoned);
         }
@@ -181,7 +198,9 @@ impl<W: Write> Writer<W> {
             entries,
             frames,
         };
-        let tail = Tail::new(&index, &digests);
+        let mut tail = Tail::new(&index, &digests);
+        tail.signature = sign(&tail.sums)?;
+        check_signature(tail.signature.as_deref())?;
         let stored_bytes = write_end(&mut sink, &index, &tail, stored)?;
         let summary = Summary {
             identity: tail.identity(),
