@@ -5,20 +5,20 @@
 
 mod facts;
 mod restorable;
-mod version;
 
 use std::borrow::Cow;
 
-pub use facts::{CriuFacts, Facts};
+pub use facts::Facts;
 pub use restorable::{Candidate, restorable};
-pub use version::Version;
+
+use crate::host::{Capability, Version};
 
 /// The first CRIU that starts on kernels of today.
-const OLDEST_CRIU: Version = Version::new(4, 1);
+const OLDEST_CRIU: Version = Version::new(4, 1, 0);
 /// The first kernel that refuses SO_PASSCRED on TCP sockets ...
-const STRICT_KERNEL: Version = Version::new(6, 16);
+const STRICT_KERNEL: Version = Version::new(6, 16, 0);
 /// ... and the first CRIU that does not ask for it.
-const STRICT_CRIU: Version = Version::new(4, 2);
+const STRICT_CRIU: Version = Version::new(4, 2, 0);
 /// Space for CRIU's images below which a dump of more than a small container fails.
 const SMALL_SPACE: u64 = 1 << 30;
 
@@ -83,9 +83,9 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![privilege(facts)];
     checks.extend(criu(facts));
     checks.extend(runtimes(facts));
-    checks.extend(facts.kernel.clone().map(|kernel| Check::ok("kernel", kernel)));
+    checks.push(Check::ok("kernel", facts.host.kernel.clone()));
     checks.extend(tcp(facts));
-    checks.extend(other_users(facts));
+    checks.extend(capabilities(facts));
     checks.extend(memory_tracking(facts));
     checks.extend(space(facts));
     checks
@@ -100,73 +100,75 @@ fn privilege(facts: &Facts) -> Check {
 }
 
 fn criu(facts: &Facts) -> Vec<Check> {
-    let Some(criu) = &facts.criu else {
-        return vec![Check::error(
+    let Some(criu) = &facts.host.criu else {
+        let advice = "install CRIU 4.1 or later (Debian and Ubuntu: criu)";
+        return vec![Check::error("criu", "no working criu in PATH", advice)];
+    };
+    let message = format!("version {}", criu.version);
+    let version = if criu.version.version >= OLDEST_CRIU {
+        Check::ok("criu", message)
+    } else {
+        Check::warning(
             "criu",
-            "not found in PATH",
-            "install CRIU 4.1 or later (Debian and Ubuntu: criu)",
-        )];
+            message,
+            "install CRIU 4.1 or later: older ones do not start on kernels of today",
+        )
     };
-    let advice = "install CRIU 4.1 or later: older ones do not start on kernels of today";
-    let version = match criu.version {
-        Some(version) if version >= OLDEST_CRIU => Check::ok("criu", format!("version {version}")),
-        Some(version) => Check::warning("criu", format!("version {version}"), advice),
-        None => Check::error("criu", "does not tell its version", advice),
-    };
-    let works = match &criu.problem {
-        None => Check::ok("criu check", "CRIU works with this kernel"),
+    match &facts.criu_problem {
+        None => vec![version, Check::ok("criu check", "CRIU works with this kernel")],
         Some(problem) if facts.root => {
-            let advice =
-                "look at `criu check`; the kernel needs CONFIG_CHECKPOINT_RESTORE, and containers all capabilities";
-            Check::error("criu check", problem.clone(), advice)
+            let advice = "look at `criu check`; the kernel needs CONFIG_CHECKPOINT_RESTORE, and this machine's containers \
+                          need capabilities";
+            vec![version, Check::error("criu check", problem.clone(), advice)]
         }
-        // It has said above that root is missing; what CRIU says without is noise.
-        Some(_) => return vec![version],
-    };
-    vec![version, works]
+        // It was said above that root is missing; what CRIU says without is noise.
+        Some(_) => vec![version],
+    }
 }
 
 fn runtimes(facts: &Facts) -> Vec<Check> {
-    if facts.runtimes.is_empty() {
+    let runtimes = &facts.host.runtimes;
+    if runtimes.is_empty() {
+        let message = "no working runc or crun in PATH";
         return vec![Check::error(
             "runtime",
-            "neither runc nor crun was found in PATH",
-            "install the one your containers use",
+            message,
+            "install the one that your containers use",
         )];
     }
-    facts
-        .runtimes
+    let found = runtimes
         .iter()
-        .map(|version| Check::ok("runtime", version.clone()))
-        .collect()
+        .map(|(name, program)| format!("{name} {}", program.version));
+    found.map(|message| Check::ok("runtime", message)).collect()
 }
 
 /// The kernel's own pair of trouble with an older CRIU.
 fn tcp(facts: &Facts) -> Option<Check> {
-    let kernel = Version::parse(facts.kernel.as_deref()?)?;
-    let criu = facts.criu.as_ref()?.version?;
-    (kernel >= STRICT_KERNEL && criu < STRICT_CRIU).then(|| {
+    let kernel: Version = facts.host.kernel.parse().ok()?;
+    let criu = &facts.host.criu.as_ref()?.version.version;
+    (kernel >= STRICT_KERNEL && *criu < STRICT_CRIU).then(|| {
         let message = format!("CRIU {criu} on kernel {kernel} cannot dump a process with a TCP socket");
         Check::warning("tcp", message, "install CRIU 4.2 or later")
     })
 }
 
-fn other_users(facts: &Facts) -> Option<Check> {
-    (facts.root && !facts.sys_resource).then(|| {
-        let message = "CAP_SYS_RESOURCE is missing: processes of other users than root cannot be dumped";
-        Check::warning(
-            "capabilities",
-            message,
-            "give it to this machine, or run such containers in a user namespace",
-        )
-    })
+/// Those that a dump of some containers needs; one who is not root lacks them all.
+fn capabilities(facts: &Facts) -> Option<Check> {
+    let has = |capability| facts.host.capabilities.has(capability);
+    if !facts.root || has(Capability::CapSysResource) {
+        return None;
+    }
+    let message = "CAP_SYS_RESOURCE is missing: processes of other users than root cannot be dumped";
+    let advice = "give it to this machine, or run such containers in a user namespace";
+    Some(Check::warning("capabilities", message, advice))
 }
 
 fn memory_tracking(facts: &Facts) -> Option<Check> {
-    let criu = facts.criu.as_ref().filter(|_| facts.root)?;
-    Some(if criu.memory_tracking {
-        Check::ok("memory", "changes can be tracked: --pre-dump and --parent work")
-    } else {
+    let criu = facts.root && facts.host.criu.is_some();
+    criu.then(|| {
+        if facts.host.memory_tracking {
+            return Check::ok("memory", "changes can be tracked: --pre-dump and --parent work");
+        }
         let message = "changes cannot be tracked: no --pre-dump and no --parent; everything else works";
         Check::warning("memory", message, "only a kernel with CONFIG_MEM_SOFT_DIRTY can")
     })
@@ -186,18 +188,27 @@ fn space(facts: &Facts) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{Capabilities, HostFacts, Program};
 
     fn able() -> Facts {
+        let program = |version: &str| Program {
+            path: "/x".into(),
+            version: version.parse().unwrap(),
+        };
+        let criu = Program {
+            path: "/criu".into(),
+            version: "4.2".parse().unwrap(),
+        };
+        let mut host = HostFacts::collect().unwrap();
+        host.kernel = "6.12.1-amd64".into();
+        host.capabilities = Capabilities::parse("CapEff: 1ffffffffff").unwrap();
+        host.memory_tracking = true;
+        host.criu = Some(criu);
+        host.runtimes = [("runc".to_owned(), program("1.1.15"))].into();
         Facts {
             root: true,
-            sys_resource: true,
-            kernel: Some("6.12.1-amd64".into()),
-            criu: Some(CriuFacts {
-                version: Some(Version::new(4, 2)),
-                problem: None,
-                memory_tracking: true,
-            }),
-            runtimes: vec!["runc 1.1.15".into()],
+            host,
+            criu_problem: None,
             work_space: Some(("/var/lib/ckpt".into(), 1 << 40)),
         }
     }
@@ -221,20 +232,23 @@ mod tests {
         type Change = fn(&mut Facts);
         let cases: [(Change, &[(&str, Level)]); 7] = [
             (|facts| facts.root = false, &[("privilege", Level::Error)]),
-            (|facts| facts.criu = None, &[("criu", Level::Error)]),
-            (|facts| facts.runtimes.clear(), &[("runtime", Level::Error)]),
-            (|facts| facts.sys_resource = false, &[("capabilities", Level::Warning)]),
+            (|facts| facts.host.criu = None, &[("criu", Level::Error)]),
             (
-                |facts| facts.work_space = Some(("/".into(), 5)),
-                &[("space", Level::Warning)],
+                |facts| facts.criu_problem = Some("no".into()),
+                &[("criu check", Level::Error)],
+            ),
+            (|facts| facts.host.runtimes.clear(), &[("runtime", Level::Error)]),
+            (
+                |facts| facts.host.capabilities = without_resources(),
+                &[("capabilities", Level::Warning)],
             ),
             (
-                |facts| facts.criu.as_mut().unwrap().memory_tracking = false,
+                |facts| facts.host.memory_tracking = false,
                 &[("memory", Level::Warning)],
             ),
             (
-                |facts| facts.criu.as_mut().unwrap().problem = Some("no".into()),
-                &[("criu check", Level::Error)],
+                |facts| facts.work_space = Some(("/".into(), 5)),
+                &[("space", Level::Warning)],
             ),
         ];
         for (change, want) in cases {
@@ -244,17 +258,29 @@ mod tests {
         }
     }
 
+    fn without_resources() -> Capabilities {
+        Capabilities::parse("CapEff: 1fffeffffff").unwrap()
+    }
+
     #[test]
     fn old_criu_is_told_apart() {
-        let with = |criu, kernel: &str| {
+        let with = |criu: &str, kernel: &str| {
             let mut facts = able();
-            facts.criu.as_mut().unwrap().version = Some(criu);
-            facts.kernel = Some(kernel.to_owned());
+            facts.host.criu.as_mut().unwrap().version = criu.parse().unwrap();
+            facts.host.kernel = kernel.to_owned();
             found(&facts)
         };
-        assert_eq!(with(Version::new(3, 17), "6.1.0"), [("criu", Level::Warning)]);
-        assert_eq!(with(Version::new(4, 1), "6.15.9"), []);
-        assert_eq!(with(Version::new(4, 1), "6.16.0-rc1"), [("tcp", Level::Warning)]);
-        assert_eq!(with(Version::new(4, 2), "6.18.0"), []);
+        assert_eq!(with("3.17.1", "6.1.0"), [("criu", Level::Warning)]);
+        assert_eq!(with("4.1.1", "6.15.9"), []);
+        assert_eq!(with("4.1.1", "6.16.0-amd64"), [("tcp", Level::Warning)]);
+        assert_eq!(with("4.2.1", "6.18.0"), []);
+    }
+
+    #[test]
+    fn what_only_root_can_know_is_not_told_to_others() {
+        let mut facts = able();
+        (facts.root, facts.host.memory_tracking) = (false, false);
+        (facts.host.capabilities, facts.criu_problem) = (without_resources(), Some("no".into()));
+        assert_eq!(found(&facts), [("privilege", Level::Error)]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Check, Level, facts};
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
+use crate::host::{self, HostFacts};
 use crate::import;
 use crate::manifest::Manifest;
 use crate::request::ImportRequest;
@@ -23,11 +24,26 @@ pub struct Candidate<'a> {
     pub content_bytes: u64,
 }
 
-/// Rehearses the import and judges what comes of it.
+/// Compares the hosts, rehearses the import, and judges what comes of it.
 ///
 /// # Errors
 /// Where this host cannot be looked at, or the archive's entries cannot be understood.
-pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<Check>, Error> {
+pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Error> {
+    let mut checks: Vec<Check> = host::compare(candidate.manifest, here)
+        .into_iter()
+        .map(Check::from)
+        .collect();
+    checks.extend(
+        candidate
+            .cgroups
+            .map(|record| host::compare_cgroups(record, here).into()),
+    );
+    checks.extend(rehearsed(candidate, request)?);
+    Ok(checks)
+}
+
+/// What the import itself would say.
+fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<Check>, Error> {
     let rehearsal = import::rehearse(request, candidate.manifest, candidate.spec, candidate.cgroups);
     match rehearsal {
         Ok(plan) => Ok(planned(&plan, candidate.content_bytes)),

@@ -15,6 +15,7 @@ use crate::ability::{self, Candidate, Check, Facts, Level};
 use crate::archive::limits::MAX_JSON;
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
+use crate::host::HostFacts;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Spec};
 
@@ -28,9 +29,11 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 
 /// Looks and reports; a line that is an error makes the exit code that of a host that is not able.
 pub fn run(args: CheckArgs, ui: &Ui) -> Outcome {
-    let mut checks = ability::checks(&Facts::gather(args.runtime.into()));
+    let facts = Facts::gather(args.runtime.into());
+    let facts = facts.map_err(|error| Failure::new("cannot look at this host", error.kind(), &error))?;
+    let mut checks = ability::checks(&facts);
     if let Some(request) = args.request() {
-        checks.extend(compared(&request)?);
+        checks.extend(compared(&request, &facts.host)?);
     }
     ui.result(&checks, |out| checks.iter().try_for_each(|check| line(out, check)))?;
     let able = checks.iter().all(|check| check.level != Level::Error);
@@ -42,7 +45,7 @@ pub fn run(args: CheckArgs, ui: &Ui) -> Outcome {
 }
 
 /// Compares this host with an archive, of which only the small entries are read where it is a file.
-fn compared(request: &ImportRequest) -> Result<Vec<Check>, Stop> {
+fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Stop> {
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let summary = archive.read(&|name| [SPEC, CGROUPS].contains(&name), &mut |name, _, content| {
@@ -71,7 +74,7 @@ fn compared(request: &ImportRequest) -> Result<Vec<Check>, Stop> {
         cgroups: cgroups.as_ref(),
         content_bytes: summary.entries.iter().map(|entry| entry.bytes).sum(),
     };
-    ability::restorable(&candidate, request).map_err(fail)
+    ability::restorable(&candidate, request, here).map_err(fail)
 }
 
 fn line(out: &mut dyn Write, check: &Check) -> io::Result<()> {
