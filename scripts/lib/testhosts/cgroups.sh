@@ -4,7 +4,7 @@
 # processes offers no controllers to those below it; for the same reason a host's processes are in a leaf of its cgroup.
 # Hosts see theirs as the root through a cgroup namespace, so nothing a container runtime does there reaches further up.
 # Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016 # lib, session and the like are set by whoever sources this
 
 # hierarchies: one line "CONTROLLERS MOUNTPOINT OWN-PATH" for each hierarchy, CONTROLLERS being "unified" for version 2
 # and "name=systemd" and the like for named ones.

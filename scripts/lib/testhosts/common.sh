@@ -1,8 +1,9 @@
 # What every part of `testhosts` shares: where things are kept, messages, locks, process identity.
 # Sourced, never run. Nothing here changes the machine.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # used by those that source this
 
-CACHE=${CKPT_TESTHOSTS:-/var/cache/ckpt-testhosts}
+readonly default_cache=/var/cache/ckpt-testhosts
+CACHE=${CKPT_TESTHOSTS:-$default_cache}
 REGISTRY=$CACHE/sessions
 
 # Host names are used in paths, cgroup names and interface names (IFNAMSIZ is 16 with the "sw-" prefix and the NUL).
@@ -25,11 +26,11 @@ usage_error() {
 # one process for sure. The command name may hold spaces and brackets, so fields are counted after the last ")".
 # Fails for a zombie too: it has ended, and who its new parent is and when that one collects it is not ours to wait for.
 start_time() {
-    local stat=()
-    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
-    read -r -a stat <<<"${stat##*) }"
-    [[ ${stat[0]} != Z ]] || return 1
-    printf '%s\n' "${stat[19]}"
+    local line fields
+    { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+    read -r -a fields <<<"${line##*) }"
+    [[ ${fields[0]} != Z ]] || return 1
+    printf '%s\n' "${fields[19]}"
 }
 
 # Whether "PID STARTTIME", as written by remember_process, is still that very process.

@@ -5,6 +5,7 @@
 # which everything is set up before the host starts. A host's process makes its mounts, pivots into its tree, starts sshd
 # and then only reaps. No process holds a descriptor of the outer machine once the host is ready: a container
 # that inherited one could not be dumped.
+# shellcheck disable=SC2154,SC2016 # hosts, binds and the like come from the session's settings
 set -euo pipefail
 
 readonly NETWORK=10.77.0
@@ -236,7 +237,8 @@ write_identity() {
             echo "$NETWORK.$number $other"
         done
     } >"$root/etc/hosts"
-    mkdir -p -m 700 "$root/root/.ssh"
+    mkdir -p "$root/root/.ssh"
+    chmod 700 "$root/root/.ssh"
     install -m 600 "$session/ssh/host_key" "$root/etc/ssh/testhost_key"
     install -m 600 "$session/ssh/id_ed25519" "$root/root/.ssh/id_ed25519"
     install -m 600 "$session/ssh/id_ed25519.pub" "$root/root/.ssh/authorized_keys"

@@ -10,7 +10,7 @@
 #
 # `up` holds a lock on $CACHE/sessions/ID for as long as it lives, so a session whose lock is free is a dead one's.
 # Mounts and interfaces exist only in the session's namespaces and go with them. Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # lib, here and the like are set by the script that sources this
 
 # Directories of a host that are not on its overlay, because an overlay's upper layer cannot be on another overlay.
 readonly PLAIN_DIRECTORIES=(data var/tmp var/lib/ckpt var/lib/containers var/lib/lxc)
@@ -238,7 +238,7 @@ remove_files() {
 # down DIR: asks the session's `up` to end it; if that was killed, does it in its stead.
 down() {
     (($# == 1)) || usage_error "down: which session?"
-    local dir registered owner deadline=$((SECONDS + STOP_TIMEOUT))
+    local dir registered deadline=$((SECONDS + STOP_TIMEOUT))
     dir=$(absolute "$1")
     registered=$REGISTRY/$(session_id "$dir")
     [[ -e $registered ]] || die "there is no session in $dir"

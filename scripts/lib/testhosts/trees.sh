@@ -3,15 +3,16 @@
 # A tree lives in $CACHE/trees/NAME.HASH, HASH being that of its recipe: the text of the functions and lists below. It is
 # built beside that place and renamed, so a tree that is there is whole, and a changed recipe builds a new one.
 # Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # "$1" in hooks and in in_tree is for the shell that runs them
 
 readonly SUITE=trixie
 # CRIU 4.2 is the first that dumps TCP sockets on kernels >= 6.16; it installs into a Debian 13 tree from here.
 readonly CRIU_SUITE=forky
 
-# Needed on the machine itself. mmdebstrap rather than debootstrap: the same trees in 20 s instead of 45 s, and it makes
-# its mounts in a namespace of its own, so an interrupted build leaves none.
-readonly MACHINE_PACKAGES=(mmdebstrap iproute2 openssh-client util-linux)
+# Needed on the machine itself, to start hosts and to build trees. mmdebstrap rather than debootstrap: the same trees in 20 s
+# instead of 45 s, and it makes its mounts in a namespace of its own, so an interrupted build leaves none.
+readonly START_PACKAGES=(iproute2 openssh-client util-linux)
+readonly BUILD_PACKAGES=(mmdebstrap)
 
 readonly HOST_PACKAGES=(
     criu libcriu2 runc crun podman lxc checkpointctl
@@ -111,7 +112,6 @@ build_busybox() {
 in_tree() {
     local dir=$1
     shift
-    # shellcheck disable=SC2016
     unshare --mount --propagation private env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
         sh -ec 'dir=$1; shift; mount -t proc proc "$dir/proc"; mount --rbind /dev "$dir/dev"; exec chroot "$dir" "$@"' \
         in_tree "$dir" "$@"
@@ -127,12 +127,17 @@ recipe_hash() {
     } | sha256sum | cut -c1-12
 }
 
-tree_path() { printf '%s/trees/%s.%s\n' "$CACHE" "$1" "$(recipe_hash)"; }
+RECIPE_HASH=$(recipe_hash)
+readonly RECIPE_HASH
+
+tree_path() { printf '%s/trees/%s.%s\n' "$CACHE" "$1" "$RECIPE_HASH"; }
 
 # ensure_tree NAME: builds the tree if it is not there.
-ensure_tree() {
-    local name=$1 path partial
-    path=$(tree_path "$name")
+ensure_tree() { ensure_built "$1" "$(tree_path "$1")"; }
+
+# ensure_built NAME PATH: runs build_NAME in a directory that becomes PATH.
+ensure_built() {
+    local name=$1 path=$2 partial
     if [[ -d $path ]]; then
         touch "$path"
         return
@@ -179,7 +184,7 @@ install_machine_packages() {
 }
 
 prepare() {
-    local vm= name
+    local vm=''
     while (($#)); do
         case $1 in
             --vm) vm=yes ;;
@@ -190,14 +195,23 @@ prepare() {
     mkdir -p "$CACHE/trees"
     exec {prepare_lock}>"$CACHE/prepare.lock"
     flock "$prepare_lock"
-    install_machine_packages "${MACHINE_PACKAGES[@]}"
+    install_machine_packages "${START_PACKAGES[@]}"
     live_sessions >/dev/null || remove_superseded
-    # Two at a time: unpacking is bound by one core each, and the last two need the first.
+    build_trees
+    [[ -z $vm ]] || prepare_vm
+    exec {prepare_lock}>&-
+}
+
+build_trees() {
+    local name missing=() first
+    for name in "${TREES[@]}"; do
+        [[ -d $(tree_path "$name") ]] || missing+=("$name")
+    done
+    ((${#missing[@]})) && install_machine_packages "${BUILD_PACKAGES[@]}"
+    # The two that are made from packages at the same time, one core each; the others are made from the first.
     ensure_tree criu-4.1 &
-    local first=$!
+    first=$!
     ensure_tree debian
     wait "$first"
     for name in "${TREES[@]}"; do ensure_tree "$name"; done
-    [[ -z $vm ]] || prepare_vm
-    exec {prepare_lock}>&-
 }
