@@ -498,9 +498,15 @@ fn root_what_does_not_hold_is_reported() {
             file,
             value,
             expect: Expect::Text,
+            usual: false,
         })
     };
+    let unset = |file: &str| match write("pids", file, "0") {
+        Step::Write(write) => Step::Write(Write { usual: true, ..write }),
+        step => step,
+    };
     let steps = vec![
+        unset("pids.of_a_later_kernel"),
         write("pids", "pids.no_such", "1"),
         write("pids", "pids.max", "many"),
         // The kernel silently raises a share to its minimum of 2.
@@ -511,7 +517,7 @@ fn root_what_does_not_hold_is_reported() {
         steps,
         warnings: Vec::new(),
     });
-    assert_eq!(report.written, 1);
+    assert_eq!((report.written, report.unchanged), (1, 1));
     let causes: Vec<_> = report.problems.iter().map(|problem| &problem.source).collect();
     assert!(
         matches!(causes[..], [Cause::Missing, Cause::Refused(_), Cause::Differs { found }] if found == "2"),

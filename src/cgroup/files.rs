@@ -148,8 +148,9 @@ static FILES: &[File] = &[
     v1("cpu", "cpu.rt_runtime_us", Text, Is("0")),
     v1("cpu", "cpu.idle", Text, Is("0")),
     v1("cpuset", "cgroup.clone_children", Text, Any),
-    v1("cpuset", "cpuset.cpus", Ids, Any),
-    v1("cpuset", "cpuset.mems", Ids, Any),
+    // Only recorded where they are not the parent's (read.rs).
+    v1("cpuset", "cpuset.cpus", Ids, Is("")),
+    v1("cpuset", "cpuset.mems", Ids, Is("")),
     v1("cpuset", "cpuset.cpu_exclusive", Text, Is("0")),
     v1("cpuset", "cpuset.mem_exclusive", Text, Is("0")),
     v1("cpuset", "cpuset.mem_hardwall", Text, Is("0")),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::expect::Expect;
 use super::files::{self, File, Shape};
 use super::idset::IdSet;
-use super::record::{CgroupRecord, DEFAULT_DEVICE, DeviceLimit, Group, GroupPath, Hierarchy, HierarchyVersion, Owner};
+use super::record::{CgroupRecord, DeviceLimit, Group, GroupPath, Hierarchy, HierarchyVersion, Owner};
 use super::target::{TargetCgroups, TargetHierarchy};
 use super::translate::{Content, Limits};
 use super::warning::Warning;
@@ -97,6 +97,8 @@ pub struct Write {
     pub value: String,
     /// How it must read.
     pub expect: Expect,
+    /// Whether nobody has set it: then a kernel without the file holds the value as well.
+    pub usual: bool,
 }
 
 /// Plans what makes the cgroups of `record` hold at `target`.
@@ -112,6 +114,14 @@ pub fn plan_apply(record: &CgroupRecord, target: &TargetCgroups) -> ApplyPlan {
     }
     planner.other_version(record);
     planner.plan
+}
+
+/// A limit file of a cgroup here.
+#[derive(Clone, Copy)]
+struct Slot<'a> {
+    place: &'a Place,
+    file: &'a File,
+    name: &'a str,
 }
 
 struct Planner<'a> {
@@ -235,42 +245,40 @@ impl Planner<'_> {
     }
 
     fn write(&mut self, place: &Place, file: &File, name: &str, content: &Content) {
+        let slot = Slot { place, file, name };
         match (content, file.shape) {
             (Content::Value(value), Shape::Rules) => self.rules(place, value),
-            (Content::Value(value), Shape::Ids) => self.ids(place, name, value),
-            (Content::Value(value), Shape::Words) => self.words(place, name, value),
+            (Content::Value(value), Shape::Ids) => self.ids(slot, value),
+            (Content::Value(value), Shape::Words) => self.words(slot, value),
             (Content::Value(value), Shape::Lines) => {
                 for line in value.lines() {
                     match line.strip_prefix("oom_kill_disable ") {
-                        Some(switch) => self.push(place, name, switch, Expect::FirstLine),
-                        None => self.push(place, name, line, Expect::Line),
+                        Some(switch) => self.push(slot, line, switch, Expect::FirstLine),
+                        None => self.push(slot, line, line, Expect::Line),
                     }
                 }
             }
-            (Content::Value(value), Shape::Bytes) => self.push(place, name, writable_bytes(file, value), Expect::Bytes),
-            (Content::Value(value), _) if name == "cgroup.type" => {
-                // The other types follow from the tree and cannot be written.
-                if value == "threaded" {
-                    self.push(place, name, value, Expect::Text);
-                }
-            }
-            (Content::Value(value), _) => self.push(place, name, value, Expect::Text),
+            (Content::Value(value), Shape::Bytes) => self.push(slot, value, writable_bytes(file, value), Expect::Bytes),
+            // The other types follow from the tree and cannot be written.
+            (Content::Value(value), _) if name == "cgroup.type" && value != "threaded" => {}
+            (Content::Value(value), _) => self.push(slot, value, value, Expect::Text),
             (Content::Devices(limits), _) => {
                 for limit in limits {
-                    self.device(place, file, name, limit);
+                    self.device(slot, limit);
                 }
             }
         }
     }
 
-    fn push(&mut self, place: &Place, file: &str, value: &str, expect: Expect) {
-        let write = Write {
-            place: place.clone(),
-            file: file.to_owned(),
+    /// Plans to write `value` for what is recorded as `recorded`.
+    fn push(&mut self, slot: Slot<'_>, recorded: &str, value: &str, expect: Expect) {
+        self.plan.steps.push(Step::Write(Write {
+            place: slot.place.clone(),
+            file: slot.name.to_owned(),
             value: value.to_owned(),
             expect,
-        };
-        self.plan.steps.push(Step::Write(write));
+            usual: slot.file.usual.holds(recorded),
+        }));
     }
 
     fn warn(&mut self, warning: Warning) {
@@ -289,53 +297,44 @@ impl Planner<'_> {
         }
     }
 
-    fn ids(&mut self, place: &Place, name: &str, value: &str) {
-        let here = if name.ends_with(".mems") {
+    fn ids(&mut self, slot: Slot<'_>, value: &str) {
+        let here = if slot.name.ends_with(".mems") {
             &self.target.mems
         } else {
             &self.target.cpus
         };
-        let (kept, warning) = fit_ids(name, value, here.as_ref());
+        let (kept, warning) = fit_ids(slot.name, value, here.as_ref());
         self.plan.warnings.extend(warning);
         // An empty list means the parent's: version 1 cannot write it, and inherits in a step of its own.
         if !kept.is_empty() {
-            self.push(place, name, &kept, Expect::Ids);
+            self.push(slot, value, &kept, Expect::Ids);
         }
     }
 
     /// Controllers for the cgroups below; those that this host has not were warned of where they limit anything.
-    fn words(&mut self, place: &Place, name: &str, value: &str) {
+    fn words(&mut self, slot: Slot<'_>, value: &str) {
         let unified = self.target.unified();
         let here = value
             .split_whitespace()
             .filter(|word| unified.is_some_and(|unified| unified.host.has(word)));
         let words: Vec<_> = here.map(|word| format!("+{word}")).collect();
         if !words.is_empty() {
-            self.push(place, name, &words.join(" "), Expect::Words);
+            self.push(slot, value, &words.join(" "), Expect::Words);
         }
     }
 
-    fn device(&mut self, place: &Place, file: &File, name: &str, limit: &DeviceLimit) {
-        let number = match limit.device.as_deref() {
-            // Version 1 keeps its default in a file of its own.
-            Some(DEFAULT_DEVICE) if file.version == HierarchyVersion::V1 => return,
-            Some(DEFAULT_DEVICE) => DEFAULT_DEVICE.to_owned(),
-            device => match device.and_then(|device| self.target.devices.get(device)) {
-                Some((major, minor)) => format!("{major}:{minor}"),
-                None => {
-                    let device = limit
-                        .device
-                        .clone()
-                        .or_else(|| limit.number.clone())
-                        .unwrap_or_default();
-                    return self.warn(Warning::DeviceMissing {
-                        file: name.to_owned(),
-                        device,
-                    });
-                }
-            },
-        };
-        self.push(place, name, &format!("{number} {}", limit.value), Expect::Line);
+    fn device(&mut self, slot: Slot<'_>, limit: &DeviceLimit) {
+        // Version 1 keeps its default in a file of its own.
+        if limit.is_default() && slot.file.version == HierarchyVersion::V1 {
+            return;
+        }
+        match self.target.device_key(limit) {
+            Some(key) => self.push(slot, &limit.line(), &format!("{key} {}", limit.value), Expect::Line),
+            None => self.warn(Warning::DeviceMissing {
+                file: slot.name.to_owned(),
+                device: limit.key().to_owned(),
+            }),
+        }
     }
 
     fn own(&mut self, place: &Place, group: &Group) {
@@ -389,10 +388,7 @@ fn is_limited(hierarchy: &Hierarchy, controller: &str) -> bool {
         };
         let device = |(name, limits): (&String, &Vec<DeviceLimit>)| {
             let file = files::find(hierarchy.version, name).filter(|file| file.controller == controller);
-            file.is_some()
-                && limits
-                    .iter()
-                    .any(|limit| limit.device.as_deref() != Some(DEFAULT_DEVICE))
+            file.is_some() && limits.iter().any(|limit| !limit.is_default())
         };
         group.limits.iter().any(unusual) || group.device_limits.iter().any(device)
     };
@@ -444,12 +440,9 @@ mod tests {
             Step::Create { place } => format!("create {}", place.path().display()),
             Step::InheritCpuset { place } => format!("inherit cpuset {}", place.path().display()),
             Step::Write(write) => {
-                format!(
-                    "{} = {} ({:?})",
-                    write.place.path().join(&write.file).display(),
-                    write.value,
-                    write.expect
-                )
+                let path = write.place.path().join(&write.file);
+                let usual = if write.usual { ", usual" } else { "" };
+                format!("{} = {} ({:?}{usual})", path.display(), write.value, write.expect)
             }
             Step::DeviceRules { place, rules } => format!("rules {}: {}", place.path().display(), rules.join("; ")),
             Step::Own { place, file, owner } => {

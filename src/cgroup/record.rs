@@ -436,10 +436,19 @@ impl Owner {
 }
 
 impl DeviceLimit {
+    /// Whether it stands for all devices without a limit of their own.
+    pub(super) fn is_default(&self) -> bool {
+        self.device.as_deref() == Some(DEFAULT_DEVICE)
+    }
+
+    /// What it belongs to, for people: the path of the device, or its number on the source host.
+    pub(super) fn key(&self) -> &str {
+        self.device.as_deref().or(self.number.as_deref()).unwrap_or_default()
+    }
+
     /// The limit as a line, for people and for comparison with the usual one.
     pub(super) fn line(&self) -> String {
-        let key = self.device.as_deref().or(self.number.as_deref()).unwrap_or_default();
-        format!("{key} {}", self.value)
+        format!("{} {}", self.key(), self.value)
     }
 
     /// Whether a limit read from an archive can be used: a single line, and a path that can only name a device.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::expect::Expect;
 use super::files::{self, Shape};
 use super::plan::fit_ids;
-use super::record::{CgroupRecord, DEFAULT_DEVICE, DeviceLimit, HierarchyVersion};
+use super::record::{CgroupRecord, DeviceLimit, HierarchyVersion};
 use super::target::TargetCgroups;
 use super::translate::{Amount, Limits, THROTTLES, Throttle};
 use super::warning::Warning;
@@ -409,34 +409,29 @@ impl Merge<'_> {
             }
         }
         for (name, entries) in &limits.rest_devices {
-            let mut lines = Vec::new();
-            for limit in entries {
-                let number = match limit.device.as_deref() {
-                    Some(DEFAULT_DEVICE) if limit.value == "100" => continue,
-                    Some(DEFAULT_DEVICE) => Some(DEFAULT_DEVICE.to_owned()),
-                    device => device
-                        .and_then(|device| self.target.devices.get(device))
-                        .map(|(major, minor)| format!("{major}:{minor}")),
-                };
-                match number {
-                    Some(number) => lines.push(format!("{number} {}", limit.value)),
-                    None => {
-                        let device = limit
-                            .device
-                            .clone()
-                            .or_else(|| limit.number.clone())
-                            .unwrap_or_default();
-                        self.out.warnings.push(Warning::DeviceMissing {
-                            file: name.clone(),
-                            device,
-                        });
-                    }
-                }
-            }
+            let lines = self.device_lines(name, entries);
             if !lines.is_empty() {
                 self.set("unified", name, Some(json!(lines.join("\n"))));
             }
         }
+    }
+
+    /// The lines of a file with values of devices, under this host's numbers; the usual default is left out.
+    fn device_lines(&mut self, name: &str, limits: &[DeviceLimit]) -> Vec<String> {
+        let mut lines = Vec::new();
+        let usual = |limit: &DeviceLimit| {
+            files::find(HierarchyVersion::V2, name).is_some_and(|file| file.usual.holds(&limit.line()))
+        };
+        for limit in limits.iter().filter(|limit| !usual(limit)) {
+            match self.target.device_key(limit) {
+                Some(key) => lines.push(format!("{key} {}", limit.value)),
+                None => {
+                    let (file, device) = (name.to_owned(), limit.key().to_owned());
+                    self.out.warnings.push(Warning::DeviceMissing { file, device });
+                }
+            }
+        }
+        lines
     }
 
     /// Takes out what the runtimes here refuse, because it was written for the other version.

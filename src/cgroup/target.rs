@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::hierarchy::{self, HostHierarchy, Membership};
 use super::idset::IdSet;
 use super::read::proc_file;
-use super::record::{CgroupRecord, GroupPath, HierarchyVersion};
+use super::record::{CgroupRecord, DEFAULT_DEVICE, DeviceLimit, GroupPath, HierarchyVersion};
 use super::{Error, hierarchies};
 use crate::manifest::CgroupMode;
 use crate::mounts::MountTable;
@@ -107,6 +107,15 @@ impl TargetCgroups {
     #[must_use]
     pub fn with_controller(&self, controller: &str) -> Option<&TargetHierarchy> {
         self.hierarchies.iter().find(|hierarchy| hierarchy.host.has(controller))
+    }
+
+    /// How a limit's device is written here: its number, or `default`; `None` for a device that is not here.
+    pub(super) fn device_key(&self, limit: &DeviceLimit) -> Option<String> {
+        if limit.is_default() {
+            return Some(DEFAULT_DEVICE.to_owned());
+        }
+        let (major, minor) = self.devices.get(limit.device.as_deref()?)?;
+        Some(format!("{major}:{minor}"))
     }
 
     /// The hierarchy of version 2.

@@ -155,7 +155,6 @@ impl Limits {
     fn from_v2(mut files: Files) -> Self {
         let bfq = files.devices.remove("io.bfq.weight").unwrap_or_default();
         let memory = files.amount("memory.max");
-        let is_default = |limit: &&DeviceLimit| limit.device.as_deref() == Some(DEFAULT_DEVICE);
         Self {
             version: HierarchyVersion::V2,
             weight: files.number("cpu.weight").map(Weight::Weight),
@@ -177,7 +176,10 @@ impl Limits {
                 .into_iter()
                 .map(throttle_of_v2)
                 .collect(),
-            bfq_weight: bfq.iter().find(is_default).map(|limit| limit.value.clone()),
+            bfq_weight: bfq
+                .iter()
+                .find(|limit| limit.is_default())
+                .map(|limit| limit.value.clone()),
             bfq_devices: without_default(bfq),
             huge_reserved: files.sizes(".rsvd.max"),
             huge: files.sizes(".max"),
@@ -462,7 +464,7 @@ fn swap_alone(both: Amount, memory: Option<Amount>) -> Amount {
 }
 
 fn without_default(mut limits: Vec<DeviceLimit>) -> Vec<DeviceLimit> {
-    limits.retain(|limit| limit.device.as_deref() != Some(DEFAULT_DEVICE));
+    limits.retain(|limit| !limit.is_default());
     limits
 }
 
