@@ -1,4 +1,10 @@
 //! The command line as its users meet it: help, usage errors, exit codes, pipes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 use std::process::{Command, Stdio};
 

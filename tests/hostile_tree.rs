@@ -1,6 +1,10 @@
 //! Tars and lists made to harm: each is refused, named by its one defect, and touches nothing outside the tree.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 #[path = "support/raw_tar.rs"]
 mod raw_tar;

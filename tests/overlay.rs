@@ -1,8 +1,12 @@
 //! Changes of overlays: captured from real overlay mounts, applied to plain copies and to other overlays. Needs root.
 //!
 //! Every test runs itself again in a private mount namespace, so that no mount outlives it.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 #[path = "support/raw_tar.rs"]
 mod raw_tar;

@@ -1,8 +1,12 @@
 //! Cgroups of this machine: recorded, made again elsewhere, read back. Needs root and hierarchies of version 1.
 //!
 //! Each test works below a cgroup of its own and takes it away again, its tasks first.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::collections::BTreeMap;

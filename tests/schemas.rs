@@ -1,8 +1,12 @@
 //! The JSON Schemas in `schema/` are generated from the types, and say what the types say.
 //!
 //! `UPDATE_SCHEMAS=1 cargo test --test schemas` writes them again.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 use std::path::{Path, PathBuf};
 

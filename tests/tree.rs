@@ -1,6 +1,10 @@
 //! Trees as tars and back: our own, and those of GNU tar and Python. Needs root: owners, devices and `trusted.*`.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 #[path = "support/raw_tar.rs"]
 mod raw_tar;
@@ -425,7 +429,10 @@ fn random_trees_are_restored_by_gnu_tar_and_listed_by_python() {
         tars.push(tar);
     }
     for (tar, theirs) in tars.iter().zip(python_listings(&tars)) {
-        assert_eq!(theirs.map(|names| shown(&names)), our_listing(tar).ok().map(|names| shown(&names)));
+        assert_eq!(
+            theirs.map(|names| shown(&names)),
+            our_listing(tar).ok().map(|names| shown(&names))
+        );
     }
 }
 

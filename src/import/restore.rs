@@ -48,7 +48,7 @@ pub(super) fn restore(
                 container: plan.name.to_string(),
                 log,
                 left,
-                source: Box::new(source),
+                source,
             })
         }
     }
@@ -96,7 +96,7 @@ impl Finishing<'_> {
 
 /// A restore that failed.
 struct Failed {
-    source: Error,
+    source: Box<Error>,
     log: Option<PathBuf>,
     left: Vec<String>,
 }
@@ -111,7 +111,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn run(&self) -> Result<Restored, Failed> {
         let early = |source: Error| Failed {
-            source,
+            source: Box::new(source),
             log: None,
             left: Vec::new(),
         };
@@ -132,7 +132,7 @@ impl Attempt<'_> {
             .map_or_else(WorkDir::create, WorkDir::at);
         let work = work.map_err(|error| early(error.into()))?;
         self.restore(&*runtime, &work).map_err(|source| Failed {
-            source,
+            source: Box::new(source),
             log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
             left: clean(&*runtime, self.command.name.as_str()),
         })
