@@ -130,6 +130,9 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// Incremental dumps need a kernel that tracks which pages were written.
+    #[error("this kernel does not track memory (CONFIG_MEM_SOFT_DIRTY): --pre-dump and --parent are not possible")]
+    NoMemoryTracking,
     /// The archive is incremental to one that was not given.
     #[error("the archive is incremental to the one with identity {identity}: give it with --parent")]
     ParentMissing {
@@ -184,6 +187,7 @@ impl Error {
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
+            Self::NoMemoryTracking => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::{ContainerRef, ExportRequest, Output, Subject};
 use crate::runtime::{self, ContainerLock};
+use crate::sys;
 
 use contents::Contents;
 use failure::Failing;
@@ -70,6 +71,9 @@ fn running(
         total: None,
     });
     let (runtime, target) = runtime::find(container)?;
+    if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
+        return Err(Error::NoMemoryTracking);
+    }
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
     let failing = Failing {
         runtime: &*runtime,

@@ -173,6 +173,8 @@ pub struct ImportRequest {
     pub pid_file: Option<PathBuf>,
     /// Earlier archives, oldest first, that this one is incremental to.
     pub parents: Vec<PathBuf>,
+    /// The images directory of the page server that took the memory of this archive's container.
+    pub pages: Option<PathBuf>,
     /// CRIU's switches for the restore; those of the dump are repeated by themselves.
     pub restore: RestoreOptions,
     /// CRIU's working directory, kept afterwards.

@@ -7,7 +7,6 @@
     clippy::print_stderr,
     reason = "a test that cannot be set up has failed, and one that cannot run says so"
 )]
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

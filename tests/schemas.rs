@@ -1,6 +1,6 @@
 //! The JSON Schemas in `schema/` are generated from the types, and say what the types say.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test --test schemas` writes them again.
+//! `UPDATE=1 cargo test --test schemas` writes them again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,16 +19,16 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name)
 }
 
-/// Compares a schema file with its type, or writes it when `UPDATE_SCHEMAS` is set.
+/// Compares a schema file with its type, or writes it when `UPDATE` is set.
 fn check<T: JsonSchema>(name: &str) {
     let schema = serde_json::to_string_pretty(&schemars::schema_for!(T)).unwrap() + "\n";
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path(name), &schema).unwrap();
     }
     let found = std::fs::read_to_string(path(name)).unwrap_or_default();
     assert!(
         found == schema,
-        "schema/{name} is not that of its type: run UPDATE_SCHEMAS=1 cargo test --test schemas"
+        "schema/{name} is not that of its type: run UPDATE=1 cargo test --test schemas"
     );
 }
 

@@ -35,6 +35,7 @@ pub struct Session {
     directory: tempfile::TempDir,
     listener: UnixListener,
     logs: Logs,
+    shell_job: bool,
     _lock: File,
 }
 
@@ -79,8 +80,16 @@ impl Session {
             directory,
             listener,
             logs,
+            shell_job: false,
             _lock: lock,
         })
+    }
+
+    /// Leaves the caller's terminal to the command: what it restores is a job of that terminal.
+    #[must_use]
+    pub fn with_terminal(mut self) -> Self {
+        self.shell_job = true;
+        self
     }
 
     /// Starts the runtime's command with this session's options in its environment.
@@ -93,12 +102,14 @@ impl Session {
     /// Where the program cannot be started.
     pub fn start(&self, mut command: Command) -> Result<Running<'_>, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        command
-            .env("CRIU_CONFIG_FILE", self.directory.path().join("options"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
+        command.env("CRIU_CONFIG_FILE", self.directory.path().join("options"));
+        if !self.shell_job {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .process_group(0);
+        }
         tracing::debug!(?command, "starting");
         let child = command.spawn().map_err(|source| Error::Run {
             program: program.clone(),

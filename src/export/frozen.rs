@@ -40,6 +40,7 @@ impl Dump<'_> {
             work: self.work.path(),
             parent: parent.as_deref(),
             page_server: self.request.page_server.as_deref(),
+            spec: &self.target.spec,
             options: &self.request.dump,
         })?;
         let log = self.work.path().join(DUMP_LOG);

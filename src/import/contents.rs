@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::archive::format::CHECKPOINT;
 use crate::archive::limits::MAX_JSON;
@@ -29,6 +29,7 @@ pub(super) struct Archive<'a> {
     pub(super) spec: Spec,
     pub(super) cgroups: Option<CgroupRecord>,
     threads: NonZeroUsize,
+    pages: Option<PathBuf>,
     interrupted: Hook<'a>,
     // Dropped last: what is staged is in it.
     _work: WorkDir,
@@ -79,6 +80,7 @@ impl<'a> Archive<'a> {
             spec,
             cgroups,
             threads: request.threads,
+            pages: request.pages.clone(),
             interrupted,
             _work: work,
         })
@@ -106,6 +108,9 @@ impl rewrite::Contents for Archive<'_> {
 
     fn place_images(&mut self, directory: &Path) -> Result<(), ContentsError> {
         place(&self.staged, directory)?;
+        if let Some(pages) = &self.pages {
+            copy_pages(pages, directory)?;
+        }
         let mut below = directory.to_owned();
         for parent in &self.parents {
             below.push(PARENT);
@@ -126,6 +131,19 @@ impl rewrite::Contents for Archive<'_> {
             Ok(())
         }
     }
+}
+
+/// Copies what a page server received: the pages, and the pagemaps that say where they belong.
+fn copy_pages(from: &Path, directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let image = name.to_string_lossy();
+        if entry.file_type()?.is_file() && (image.starts_with("pages-") || image.starts_with("pagemap-")) {
+            fs::copy(entry.path(), directory.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves the staged images into `directory`; copies them where that is on another file system.

@@ -147,10 +147,16 @@ impl Attempt<'_> {
             pid_file: self.command.pid_file.as_deref(),
             console_socket: self.command.console_socket.as_deref(),
             systemd_cgroup: self.command.systemd_cgroup,
+            spec: &self.plan.config,
             cgroup: self.command.cgroup.as_deref(),
             options: &self.command.options,
         })?;
         let (session, command) = invocation.prepare()?;
+        let session = if self.command.options.shell_job {
+            session.with_terminal()
+        } else {
+            session
+        };
         let commit = session.start(command)?.wait_for_restored(self.interrupted)?;
         let pid = commit.init_pid().unwrap_or_default();
         if let Err(error) = self.finishing.finish(self.plan, pid) {

@@ -107,6 +107,12 @@ pub enum Refusal {
     /// The archive holds memory only.
     #[error("this is a pre-dump: it holds memory for a later archive and cannot be restored by itself")]
     PreDump,
+    /// The memory is elsewhere.
+    #[error("the memory of this container went to a page server, it is not in the archive")]
+    PagesNeeded,
+    /// The memory is in the archive.
+    #[error("--pages is given, but the memory of this container is in the archive")]
+    PagesUnused,
     /// The archive is incremental.
     #[error("the archive is incremental to the archive {digest}")]
     ParentsNeeded {
@@ -316,6 +322,8 @@ impl Refusal {
     fn usage_advice(&self) -> Option<String> {
         let text = match self {
             Self::PreDump => "export the container again without --pre-dump, and import that archive".to_owned(),
+            Self::PagesNeeded => "--pages DIR names the page server's images directory".to_owned(),
+            Self::PagesUnused => "leave out --pages".to_owned(),
             Self::ParentsNeeded { .. } => "--parent FILE names it".to_owned(),
             Self::Name { .. } => {
                 "--name takes letters, digits and _ + . - (but not . or .. alone), at most 255 of them".to_owned()

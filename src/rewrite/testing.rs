@@ -165,6 +165,7 @@ fn request() -> ImportRequest {
         console_socket: None,
         pid_file: None,
         parents: Vec::new(),
+        pages: None,
         restore: RestoreOptions::default(),
         work_path: None,
         dry_run: false,

@@ -4,6 +4,7 @@
 //! option file. What neither can express is refused by name, never dropped.
 
 mod command;
+mod devices;
 mod error;
 mod flags;
 mod lock;
@@ -53,6 +54,8 @@ pub struct Checkpoint<'a> {
     pub parent: Option<&'a Path>,
     /// A page server (`HOST:PORT`) that takes the memory.
     pub page_server: Option<&'a str>,
+    /// The container's configuration.
+    pub spec: &'a serde_json::Value,
     /// The switches.
     pub options: &'a DumpOptions,
 }
@@ -74,6 +77,8 @@ pub struct Restore<'a> {
     pub console_socket: Option<&'a Path>,
     /// systemd makes the container's cgroup.
     pub systemd_cgroup: bool,
+    /// The container's configuration.
+    pub spec: &'a serde_json::Value,
     /// The container's cgroup, where its configuration names it: an absolute path.
     pub cgroup: Option<&'a str>,
     /// The switches.

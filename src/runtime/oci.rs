@@ -7,6 +7,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use super::command::{checked, failed, output};
+use super::devices;
 use super::flags::{Composer, Flags};
 use super::roots::cgroup_roots;
 use super::{Checkpoint, Error, Invocation, Restore, Runtime, Target};
@@ -197,6 +198,9 @@ impl Runtime for Oci {
         composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
         page_server(&mut composer, request.page_server)?;
+        if self.kind == RuntimeKind::Crun {
+            devices::declare_for_dump(composer.options(), request.spec)?;
+        }
         Ok(composer.finish(request.id, logs))
     }
 
@@ -230,6 +234,9 @@ impl Runtime for Oci {
         empty_namespaces(&mut composer, &options.empty_ns)?;
         for root in cgroup_roots(self.kind, request.cgroup) {
             composer.options().value("cgroup-root", &root)?;
+        }
+        if self.kind == RuntimeKind::Crun {
+            devices::declare_for_restore(composer.options(), request.spec)?;
         }
         Ok(composer.finish(request.id, logs))
     }

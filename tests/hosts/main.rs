@@ -16,6 +16,7 @@ mod continuity;
 mod files;
 mod formats;
 mod limits;
+mod options;
 mod safety;
 mod services;
 mod undo;

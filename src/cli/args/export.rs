@@ -251,6 +251,7 @@ fn dump_options(args: DumpArgs) -> DumpOptions {
         empty_ns: args.empty_ns.into_iter().map(String::from).collect(),
         pre_dump: args.pre_dump,
         auto_dedup: args.auto_dedup,
+        page_server: args.page_server.is_some(),
     }
 }
 
@@ -314,6 +315,7 @@ mod tests {
             empty_ns: vec!["network".into()],
             pre_dump: true,
             auto_dedup: true,
+            page_server: true,
         };
         assert_eq!(request.dump, want);
         assert_eq!(request.rootfs, RootfsChoice::None);

@@ -90,6 +90,9 @@ struct FileArgs {
     /// An earlier archive that this one is incremental to (repeatable, oldest first)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = value::absolute())]
     parent: Vec<PathBuf>,
+    /// The images directory of the page server that took the memory (export --page-server)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    pages: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -211,6 +214,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             console_socket: args.runtime.console_socket,
             pid_file: args.runtime.pid_file,
             parents: args.files.parent,
+            pages: args.files.pages,
             work_path: args.restore.work_path.clone(),
             restore: restore_options(args.restore, args.runtime.no_pivot),
             dry_run: args.dry_run,

@@ -157,6 +157,7 @@ impl CheckArgs {
             ignore_cgroup_limits: false,
             netns: Netns::Keep,
             hostname: None,
+            pages: None,
             console_socket: None,
             pid_file: None,
             parents: Vec::new(),

@@ -22,6 +22,11 @@ impl Planner<'_> {
         if self.manifest.options.pre_dump {
             self.refuse(Refusal::PreDump);
         }
+        match (self.manifest.options.page_server, &self.request.pages) {
+            (true, None) => self.refuse(Refusal::PagesNeeded),
+            (false, Some(_)) => self.refuse(Refusal::PagesUnused),
+            _ => {}
+        }
         if let (Some(digest), true) = (&self.manifest.parent, self.request.parents.is_empty()) {
             self.refuse(Refusal::ParentsNeeded { digest: digest.clone() });
         }
