@@ -1,4 +1,4 @@
-//! Cgroups of this machine: recorded, made again elsewhere, read back. Needs root and hierarchies of version 1.
+//! Cgroups of this machine: recorded, made again elsewhere, read back. Needs root, and controllers of the version under test.
 //!
 //! Each test works below a cgroup of its own and takes it away again, its tasks first.
 #![allow(
