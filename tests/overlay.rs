@@ -20,9 +20,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ckpt::capture::Mount;
 use ckpt::capture::rootfs::{Capture, Wanted, plan};
 use ckpt::manifest::RootfsMode;
+use ckpt::mounts::MountTable;
 use ckpt::tree::{self, Namespace, Options, TreePath, deleted, open_root};
 use support::{ALL, Node, acl, assert_same, chmod, chown, look, mknod, run, set_mtime, set_xattr, sparse};
 
@@ -103,21 +103,8 @@ impl Overlay {
 }
 
 /// Mounts of this process.
-fn mounts() -> Vec<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    text.lines()
-        .map(|line| {
-            let (left, right) = line.split_once(" - ").unwrap();
-            let left: Vec<_> = left.split(' ').collect();
-            let right: Vec<_> = right.split(' ').collect();
-            Mount {
-                mount_point: left[4].into(),
-                root: left[3].into(),
-                fs_type: right[0].to_owned(),
-                super_options: right[2].as_bytes().to_vec(),
-            }
-        })
-        .collect()
+fn mounts() -> MountTable {
+    MountTable::of_self().unwrap()
 }
 
 fn capture(wanted: Wanted, rootfs: &Path) -> Capture {
@@ -441,12 +428,7 @@ fn layers_with_odd_names_are_found() {
     run(&mut mount);
     fs::remove_file(merged.join("in 10")).unwrap();
     fs::write(merged.join("new"), b"new").unwrap();
-    // Mountinfo shows the mount point and options escaped; the parser of mounts undoes that for the mount point.
-    let mut mounts = mounts();
-    for mount in &mut mounts {
-        mount.mount_point = mount.mount_point.to_str().unwrap().replace("\\040", " ").into();
-    }
-    let mut capture = plan(Wanted::Diff, &merged, &mounts).unwrap().capture().unwrap();
+    let mut capture = plan(Wanted::Diff, &merged, &mounts()).unwrap().capture().unwrap();
     let entries = entries(&mut capture);
     assert_eq!(listing(&entries["deleted.files"]), ["in 10"]);
     let mut seen = Vec::new();
