@@ -62,9 +62,10 @@ impl Overlay {
                 _ => {}
             }
         }
-        match overlay.lower.is_empty() {
-            true => Err(Defect::NoLower),
-            false => Ok(overlay),
+        if overlay.lower.is_empty() {
+            Err(Defect::NoLower)
+        } else {
+            Ok(overlay)
         }
     }
 
