@@ -1,5 +1,10 @@
 //! Access to an archive: one entry of a file, and staging for an import.
-#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 mod support;
 

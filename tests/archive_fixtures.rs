@@ -2,7 +2,12 @@
 //!
 //! `UPDATE_FIXTURES=1 cargo test --test archive_fixtures` writes the bad ones anew. Good ones are written only where there
 //! is none: an archive of yesterday must be read for ever.
-#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 mod support;
 

@@ -1,7 +1,12 @@
 //! What becomes of an export whose output fails: an error at once, the older archive untouched, nothing left behind.
 //!
 //! One test, which runs itself in a child: disks are filled in a mount namespace of its own, and threads are counted.
-#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 mod support;
 

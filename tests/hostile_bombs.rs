@@ -1,5 +1,10 @@
 //! Archives that would exhaust memory, disk or patience: refused at once or at their bound, in little memory.
-#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
 
 mod support;
 

@@ -115,6 +115,17 @@ impl Indexed {
         self.identity
     }
 
+    /// The entries after those of [`Indexed::entries`], with their content: `index.json`, `SHA256SUMS`, a signature.
+    #[must_use]
+    pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let tail = Tail::new(&self.index, &self.digests);
+        Tail {
+            signature: self.signature.clone(),
+            ..tail
+        }
+        .entries()
+    }
+
     /// Content of `SHA256SUMS.sig`, which was **not** checked.
     #[must_use]
     pub fn signature(&self) -> Option<&[u8]> {

@@ -60,6 +60,19 @@ pub struct Proof {
     pub stored_bytes: u64,
 }
 
+impl Proof {
+    /// The entries after those of the index, with their content: `index.json`, `SHA256SUMS`, a signature.
+    #[must_use]
+    pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let tail = Tail::new(&self.index, &self.digests);
+        Tail {
+            signature: self.signature.clone(),
+            ..tail
+        }
+        .entries()
+    }
+}
+
 /// An archive that is being read.
 pub struct Reader<R> {
     stream: TarStream<R>,

@@ -44,6 +44,15 @@ impl Tail {
         }
     }
 
+    /// The entries of the tail, as they are in the archive.
+    pub(super) fn entries(self) -> Vec<(&'static str, Vec<u8>)> {
+        let signature = self.signature.map(|signature| (SIGNATURE, signature));
+        [(INDEX, self.index), (SUMS, self.sums)]
+            .into_iter()
+            .chain(signature)
+            .collect()
+    }
+
     /// The identity of the archive.
     pub(super) fn identity(&self) -> Digest {
         Digest::of(&self.sums)
