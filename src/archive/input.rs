@@ -55,17 +55,16 @@ impl<R: Read> Input<R> {
 
     /// Appends the next `count` bytes to `out`; returns how many there were.
     pub(super) fn take(&mut self, count: usize, out: &mut Vec<u8>) -> io::Result<usize> {
-        let begin = out.len();
         let ready = count.min(self.end - self.start);
         out.extend_from_slice(&self.buffer[self.start..self.start + ready]);
         self.start += ready;
-        let taken = ready + self.take_unbuffered(count - ready, out, begin + ready)?;
+        let taken = ready + self.take_unbuffered(count - ready, out)?;
         self.offset += taken as u64;
         Ok(taken)
     }
 
     /// Large rests are read where they belong, small ones through the buffer.
-    fn take_unbuffered(&mut self, count: usize, out: &mut Vec<u8>, at: usize) -> io::Result<usize> {
+    fn take_unbuffered(&mut self, count: usize, out: &mut Vec<u8>) -> io::Result<usize> {
         if count == 0 {
             return Ok(0);
         }
@@ -75,16 +74,9 @@ impl<R: Read> Input<R> {
             self.start += available;
             return Ok(available);
         }
-        out.resize(at + count, 0);
-        let mut filled = at;
-        while filled < at + count {
-            match read(&mut self.inner, &mut out[filled..])? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        out.truncate(filled);
-        Ok(filled - at)
+        // Into the spare capacity, which need not be zeroed first.
+        out.reserve_exact(count);
+        self.inner.by_ref().take(count as u64).read_to_end(out)
     }
 }
 

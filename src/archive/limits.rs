@@ -40,11 +40,14 @@ pub const MAX_LIST: u64 = 64 << 20;
 /// Size of `stats-dump` and `dump.log`.
 pub const MAX_LOG: u64 = 1 << 30;
 
-/// Size of `index.json`: [`MAX_FRAMES`] frames and [`MAX_ENTRIES`] names.
-pub const MAX_INDEX: u64 = 96 << 20;
+/// Size of `index.json`: 45 MiB for [`MAX_FRAMES`] frames, the rest for [`MAX_ENTRIES`] names of usual length.
+pub const MAX_INDEX: u64 = 64 << 20;
 
 /// Size of `SHA256SUMS`: [`MAX_ENTRIES`] lines.
-pub const MAX_SUMS: u64 = 48 << 20;
+pub const MAX_SUMS: u64 = 32 << 20;
+
+/// Size of an index or a list of digests up to which one is parsed that is wrong anyhow, to say what is wrong with it.
+pub const MAX_EXPLAINED: u64 = 4 << 20;
 
 /// Size of `SHA256SUMS.sig`.
 pub const MAX_SIGNATURE: u64 = 16 << 10;

@@ -16,6 +16,9 @@ mod error;
 pub mod format;
 mod framer;
 mod frames;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod index;
 mod indexed;

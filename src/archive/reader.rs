@@ -10,12 +10,12 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::error::{Error, FrameProblem, HeaderProblem, TrailerProblem};
+use super::error::{Error, FrameProblem, HeaderProblem, TailProblem, TrailerProblem};
 use super::format::{INDEX, MANIFEST, SIGNATURE, SUMS, Sequence};
 use super::frames::{Codec, trailer};
 use super::header::{BLOCK, Context, Header, padding};
 use super::index::{self, Entry, Index};
-use super::limits::Limits;
+use super::limits::{Limits, MAX_EXPLAINED};
 use super::sums;
 use super::tail::{Tail, check_signature};
 use super::tarstream::TarStream;
@@ -347,6 +347,13 @@ impl<R: Read> Reader<R> {
         expected: &[u8],
         explain: impl FnOnce(&[u8]) -> Error,
     ) -> Result<(), Error> {
+        if size != expected.len() as u64 && size > MAX_EXPLAINED {
+            let entry = self.stream.entry.clone();
+            return Err(Error::Tail {
+                entry,
+                problem: TailProblem::Malformed,
+            });
+        }
         let found = self.tail_content(size)?;
         if found == expected {
             Ok(())

@@ -896,7 +896,7 @@ fn indexes() -> Vec<Row> {
                     tail
                 }))
             }),
-            "entry index.json: 4294967296 bytes, at most 100663296 are allowed",
+            "entry index.json: 4294967296 bytes, at most 67108864 are allowed",
         ),
         (
             "digests-missing",

@@ -116,9 +116,9 @@ impl Decoder {
         let Some((deflate, trailer)) = stored.get(HEADER..).and_then(<[u8]>::split_last_chunk::<TRAILER>) else {
             return Err(FrameProblem::Decode);
         };
-        content.resize(size, 0);
+        content.reserve_exact(size);
         self.0.reset(false);
-        let status = self.0.decompress(deflate, content, FlushDecompress::Finish);
+        let status = self.0.decompress_vec(deflate, content, FlushDecompress::Finish);
         let whole = self.0.total_in() == deflate.len() as u64 && self.0.total_out() == size as u64;
         let mut crc = Crc::new();
         crc.update(content);

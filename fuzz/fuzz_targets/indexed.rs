@@ -1,0 +1,4 @@
+//! See `ckpt::archive::fuzzing::indexed`. Errors are fine, panics are bugs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ckpt::archive::fuzzing::indexed(bytes));
