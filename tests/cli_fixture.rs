@@ -1,5 +1,6 @@
 //! The whole way of a real dump up to the restore, which needs neither root nor CRIU: `fixtures/dump-counter` becomes an
 //! archive, the archive is looked at, and becomes a bundle with images again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
 use std::fs;
