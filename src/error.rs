@@ -1,5 +1,8 @@
 //! The error of the whole library, and the class of each error that the exit code is made from.
 
+use std::fmt;
+use std::path::PathBuf;
+
 /// The class of an error: what the caller can do about it. Each has its exit code (`docs/exit-codes.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -38,15 +41,163 @@ impl ErrorKind {
     }
 }
 
+/// What became of a container whose export failed, as its runtime says afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It runs on.
+    RunsOn,
+    /// Its runtime gives it another state.
+    Is(String),
+    /// Its runtime knows it no more.
+    Gone,
+    /// Its runtime could not be asked.
+    Unknown,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunsOn => f.write_str("runs on"),
+            Self::Is(status) => write!(f, "is {status}"),
+            Self::Gone => f.write_str("is gone"),
+            Self::Unknown => f.write_str("is in an unknown state: its runtime does not answer"),
+        }
+    }
+}
+
 /// Any error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// An export failed after its container was found.
+    #[error("container {container} {fate}")]
+    Dump {
+        /// The container.
+        container: String,
+        /// What became of it.
+        fate: Fate,
+        /// CRIU's log, where there is one.
+        log: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// A restore failed after the bundle was made.
+    #[error("restoring container {container}")]
+    Restore {
+        /// The container.
+        container: String,
+        /// CRIU's log, where there is one.
+        log: Option<PathBuf>,
+        /// What could not be taken away again; empty when nothing is left.
+        left: Vec<String>,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// Of the archive.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::Error),
+    /// Of a CRIU session.
+    #[error(transparent)]
+    Criu(#[from] crate::criu::Error),
+    /// Of the runtime.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::Error),
+    /// Of the plan of an import, or of its preparation.
+    #[error(transparent)]
+    Rewrite(#[from] crate::rewrite::Error),
+    /// Of the mounts.
+    #[error(transparent)]
+    Mounts(#[from] crate::mounts::Error),
+    /// Of the facts about this host.
+    #[error(transparent)]
+    Host(#[from] crate::host::Error),
+    /// Of the capture of files.
+    #[error(transparent)]
+    Capture(#[from] crate::capture::Error),
+    /// A bind mount that was named does not exist.
+    #[error("the container has no bind mount at {destination} (it has: {})", known.join(", "))]
+    NoSuchMount {
+        /// What was named.
+        destination: String,
+        /// Those it has.
+        known: Vec<String>,
+    },
+    /// The archive given as the parent cannot be one.
+    #[error("{} cannot be the parent: {why}", path.display())]
+    Parent {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// Incremental dumps need a kernel that tracks which pages were written.
+    #[error("this kernel does not track memory (CONFIG_MEM_SOFT_DIRTY): --pre-dump and --parent are not possible")]
+    NoMemoryTracking,
+    /// The archive is incremental to one that was not given.
+    #[error("the archive is incremental to the one with identity {identity}: give it with --parent")]
+    ParentMissing {
+        /// The identity of the missing one.
+        identity: String,
+    },
+    /// An entry that an import needs is not in the archive.
+    #[error("the archive has no entry {entry}")]
+    NoEntry {
+        /// The entry.
+        entry: &'static str,
+    },
+    /// Of the cgroups.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
+    /// A small entry could not be written as JSON.
+    #[error("writing {entry} as JSON")]
+    Json {
+        /// The entry.
+        entry: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file of the host.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
 
 impl Error {
     /// The class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        match *self {}
+        match self {
+            Self::Dump { source, .. } => match source.kind() {
+                kind @ (ErrorKind::Usage | ErrorKind::Host) => kind,
+                _ => ErrorKind::Dump,
+            },
+            Self::Restore { .. } => ErrorKind::Restore,
+            Self::Archive(error) => error.kind(),
+            Self::Criu(error) => error.kind(),
+            Self::Runtime(error) => error.kind(),
+            Self::Rewrite(error) => error.kind(),
+            Self::Mounts(error) => error.kind(),
+            Self::Cgroup(error) => error.kind(),
+            Self::Host(error) => error.kind(),
+            Self::Capture(error) => error.kind(),
+            Self::NoEntry { .. } => ErrorKind::Archive,
+            Self::NoMemoryTracking => ErrorKind::Host,
+            Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
+            Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
+        }
+    }
+
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, source: impl Into<std::io::Error>) -> Self {
+        Self::Io {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 }

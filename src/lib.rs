@@ -16,21 +16,31 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`ability`] | what this host can do |
 //! | [`archive`] | the archive format: writer, strict reader, frames, digests, limits, sink and source |
 //! | [`tree`] | a directory tree as a tar stream, and back, beneath a directory descriptor |
 //! | [`manifest`] | `ckpt.json`, the first entry of every archive |
+//! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
+//! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
+pub mod ability;
 pub mod archive;
+pub mod capture;
 pub mod cgroup;
 pub mod cli;
+pub mod criu;
 pub mod error;
 pub mod event;
+pub mod export;
+pub mod host;
+pub mod import;
 pub mod manifest;
 pub mod mounts;
 pub mod request;
 pub mod rewrite;
+pub mod runtime;
 pub mod sys;
 pub mod tree;
 

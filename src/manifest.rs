@@ -177,6 +177,9 @@ pub struct DumpOptions {
     pub pre_dump: bool,
     /// Pages that a later dump repeats were punched out of the parent's images.
     pub auto_dedup: bool,
+    /// Memory went to a page server elsewhere: the archive holds everything but the pages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page_server: bool,
 }
 
 /// A namespace of the container.

@@ -96,8 +96,10 @@ pub struct ExportRequest {
     pub parent: Option<PathBuf>,
     /// Send memory to this page server (`HOST:PORT`) instead of into the archive.
     pub page_server: Option<String>,
-    /// The runtime writes one byte to this descriptor when the dump is under way.
+    /// ckpt writes one byte to this descriptor when everything is dumped and the container waits for its archive.
     pub status_fd: Option<i32>,
+    /// Time of the checkpoint, seconds since 1970 (`SOURCE_DATE_EPOCH`). `None`: now.
+    pub timestamp: Option<u64>,
 }
 
 /// The network namespace of an imported container.
@@ -153,6 +155,10 @@ pub struct ImportRequest {
     pub allow_hooks: bool,
     /// Whether the annotation `org.criu.config` of the archive may reach CRIU.
     pub allow_criu_config: bool,
+    /// Keys of annotations of the archive that may make a runtime or an engine act.
+    pub allow_annotations: Vec<String>,
+    /// Paths of the archive's devices that the container may have.
+    pub allow_devices: Vec<String>,
     /// The cgroup that the container's cgroup is made in.
     pub cgroup_parent: Option<String>,
     /// Leave recorded limits unapplied.
@@ -167,6 +173,8 @@ pub struct ImportRequest {
     pub pid_file: Option<PathBuf>,
     /// Earlier archives, oldest first, that this one is incremental to.
     pub parents: Vec<PathBuf>,
+    /// The images directory of the page server that took the memory of this archive's container.
+    pub pages: Option<PathBuf>,
     /// CRIU's switches for the restore; those of the dump are repeated by themselves.
     pub restore: RestoreOptions,
     /// CRIU's working directory, kept afterwards.
@@ -178,7 +186,8 @@ pub struct ImportRequest {
 }
 
 /// CRIU's switches of a restore, under runc's names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct RestoreOptions {
     /// Restore established TCP connections; on by itself when the dump has them.
     pub tcp_established: bool,
@@ -193,17 +202,21 @@ pub struct RestoreOptions {
     /// Restore links made by the dump's `link-remap`.
     pub link_remap: bool,
     /// How cgroups are treated: soft, full, strict, ignore.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub manage_cgroups_mode: Option<String>,
     /// Namespaces restored empty.
     pub empty_ns: Vec<String>,
     /// Punch pages out of the images while they are read.
     pub auto_dedup: bool,
     /// The runtime writes one byte to this descriptor when the restore is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_fd: Option<i32>,
     /// Do not use pivot_root.
     pub no_pivot: bool,
     /// Security label profile of the restored processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lsm_profile: Option<String>,
     /// Mount context of the restored processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lsm_mount_context: Option<String>,
 }

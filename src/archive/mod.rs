@@ -1,18 +1,54 @@
 //! The archive format, version 1: an ordinary tar in independent frames, with checksums, a seek table and an index.
+//!
+//! `docs/format.md` describes it for those who write another reader. [`format`](mod@format) declares the entries,
+//! `header` the tar headers, `frames` the compression, `index` and `sums` what is at the end.
+//!
+//! ```text
+//! writing:  Writer -> framer -> {pool: compress, contenthash} -> Sink -> Durable
+//! reading:  Source -> Reader -> {pool: decompress, contenthash} -> Staged<Unverified> -> verify -> Staged<Verified>
+//! looking:  Source -> Indexed -> one entry, verified
+//! ```
 
-/// How an archive is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Independent zstd frames.
-    Zstd {
-        /// Level, 1 to 19.
-        level: i32,
-    },
-    /// Independent gzip members.
-    Gzip {
-        /// Level, 1 to 9.
-        level: u32,
-    },
-    /// Plain tar.
-    None,
+mod contenthash;
+mod deframer;
+mod digest;
+mod error;
+pub mod format;
+mod framer;
+mod frames;
+mod header;
+mod index;
+mod indexed;
+mod input;
+pub mod limits;
+mod locate;
+mod path;
+mod pool;
+mod reader;
+mod seektable;
+mod sink;
+mod source;
+mod sparse;
+mod staging;
+mod sums;
+mod tail;
+mod tarstream;
+mod writer;
+
+pub use digest::{Digest, NotADigest};
+pub use error::{Error, FrameProblem, HeaderProblem, NameProblem, TailProblem, TrailerProblem};
+pub use frames::{Codec, Compression};
+pub use index::{Entry, Frame, Index};
+pub use indexed::{Indexed, IndexedEntry};
+pub use limits::Limits;
+pub use path::ArchivePath;
+pub use reader::{EntryReader, Proof, Reader, ReaderOptions};
+pub use sink::{Durable, Sink};
+pub use source::Source;
+pub use staging::{Staged, StagedEntry, Unverified, Verified};
+pub use writer::{EntryWriter, Summary, Writer, WriterOptions};
+
+/// A thread for each processor that this process may run on.
+fn available_threads() -> std::num::NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN)
 }

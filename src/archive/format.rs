@@ -1,0 +1,297 @@
+//! Archive format version 1, declared once for writer and reader: which entries there are, in which order, how large.
+//!
+//! Invariants: entries are in strictly rising order of ([rank](place), name); every name has one [`Kind`].
+//! A change of this file or of [`super::header`], [`super::frames`] or [`super::index`] that changes a byte of an archive
+//! is a new [`FORMAT_VERSION`](crate::manifest::FORMAT_VERSION).
+
+use super::error::Error;
+use super::limits;
+use super::path::ArchivePath;
+
+/// The manifest, first entry.
+pub const MANIFEST: &str = "ckpt.json";
+/// Where everything is, for random access.
+pub const INDEX: &str = "index.json";
+/// Digests of all entries before it. Its own digest is the identity of the archive.
+pub const SUMS: &str = "SHA256SUMS";
+/// A signature of [`SUMS`].
+pub const SIGNATURE: &str = "SHA256SUMS.sig";
+
+/// Directory of CRIU's images.
+pub const CHECKPOINT: &str = "checkpoint";
+/// Directory of the images of a pre-dump.
+pub const PRE_CHECKPOINT: &str = "pre-checkpoint";
+/// Directory of the volumes' tar files.
+pub const VOLUMES: &str = "volumes";
+
+/// Directories that entries are in.
+pub const DIRECTORIES: [&str; 3] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES];
+
+/// Which names a [`Kind`] has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// One of these; no two of them are in the same archive.
+    OneOf(&'static [&'static str]),
+    /// Any number of files in a directory, with this suffix.
+    In(&'static str, &'static str),
+}
+
+/// What the format knows about an entry by its name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    names: Names,
+    /// The largest size that is written or accepted, bytes.
+    pub max_size: u64,
+    /// A tar of files that import reads once, from front to back.
+    pub nested_tar: bool,
+}
+
+const fn one(names: &'static [&'static str], max_size: u64) -> Kind {
+    Kind {
+        names: Names::OneOf(names),
+        max_size,
+        nested_tar: false,
+    }
+}
+
+const fn tar(names: Names) -> Kind {
+    Kind {
+        names,
+        max_size: limits::MAX_FILE,
+        nested_tar: true,
+    }
+}
+
+const fn images(directory: &'static str) -> Kind {
+    Kind {
+        names: Names::In(directory, ""),
+        max_size: limits::MAX_FILE,
+        nested_tar: false,
+    }
+}
+
+/// Every entry that an archive can have. The position is the rank: entries are in this order.
+static KINDS: [Kind; 17] = [
+    one(&[MANIFEST], limits::MAX_MANIFEST),
+    one(&["config.dump"], limits::MAX_JSON),
+    one(&["spec.dump"], limits::MAX_JSON),
+    one(&["bind.mounts"], limits::MAX_JSON),
+    one(&["network.status"], limits::MAX_JSON),
+    one(&["cgroup.json"], limits::MAX_JSON),
+    tar(Names::OneOf(&["rootfs-diff.tar", "rootfs.tar"])),
+    one(&["deleted.files"], limits::MAX_LIST),
+    tar(Names::In(VOLUMES, ".tar")),
+    tar(Names::OneOf(&["devshm-checkpoint.tar"])),
+    images(CHECKPOINT),
+    images(PRE_CHECKPOINT),
+    one(&["stats-dump"], limits::MAX_LOG),
+    one(&["dump.log"], limits::MAX_LOG),
+    one(&[INDEX], limits::MAX_INDEX),
+    one(&[SUMS], limits::MAX_SUMS),
+    one(&[SIGNATURE], limits::MAX_SIGNATURE),
+];
+
+impl Kind {
+    fn has(&self, path: &ArchivePath) -> bool {
+        match self.names {
+            Names::OneOf(names) => names.contains(&path.as_str()),
+            Names::In(directory, suffix) => {
+                path.directory() == Some(directory)
+                    && path.file_name().len() > suffix.len()
+                    && path.file_name().ends_with(suffix)
+            }
+        }
+    }
+
+    /// Whether the writer makes the entry itself, after everything else.
+    #[must_use]
+    pub fn is_tail(&self) -> bool {
+        matches!(self.names, Names::OneOf([INDEX | SUMS | SIGNATURE]))
+    }
+}
+
+/// The place of an entry in the order of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Position of its kind.
+    pub rank: usize,
+    /// Its kind.
+    pub kind: &'static Kind,
+}
+
+/// The place of the entry of this name.
+///
+/// # Errors
+/// [`Error::Unknown`] where no entry has that name.
+pub fn place(path: &ArchivePath) -> Result<Place, Error> {
+    KINDS
+        .iter()
+        .enumerate()
+        .find(|(_, kind)| kind.has(path))
+        .map(|(rank, kind)| Place { rank, kind })
+        .ok_or_else(|| Error::Unknown {
+            entry: path.to_string(),
+        })
+}
+
+/// The entries so far: whether the next one may follow.
+#[derive(Debug, Default)]
+pub(super) struct Sequence {
+    seen: Vec<(usize, ArchivePath)>,
+}
+
+impl Sequence {
+    /// Takes the next entry, of `size` bytes.
+    pub(super) fn admit(&mut self, path: &ArchivePath, size: u64) -> Result<&'static Kind, Error> {
+        let Place { rank, kind } = place(path)?;
+        let entry = || path.to_string();
+        match self.seen.last() {
+            None if rank != 0 => return Err(Error::NoManifest { entry: entry() }),
+            None => {}
+            Some(last) => self.follows(last, rank, path)?,
+        }
+        if size > kind.max_size {
+            return Err(Error::TooLarge {
+                entry: entry(),
+                size,
+                limit: kind.max_size,
+            });
+        }
+        if self.seen.len() >= limits::MAX_ENTRIES {
+            return Err(Error::TooManyEntries {
+                entry: entry(),
+                limit: limits::MAX_ENTRIES,
+            });
+        }
+        self.seen.push((rank, path.clone()));
+        Ok(kind)
+    }
+
+    fn follows(&self, last: &(usize, ArchivePath), rank: usize, path: &ArchivePath) -> Result<(), Error> {
+        let alone = matches!(KINDS[rank].names, Names::OneOf(_));
+        if rank > last.0 || (rank == last.0 && !alone && *path > last.1) {
+            return Ok(());
+        }
+        let before = self
+            .seen
+            .iter()
+            .find(|(seen, other)| other == path || (alone && *seen == rank));
+        Err(match before {
+            Some((_, other)) => Error::Repeated {
+                entry: path.to_string(),
+                other: other.to_string(),
+            },
+            None => Error::Order {
+                entry: path.to_string(),
+                after: last.1.to_string(),
+            },
+        })
+    }
+
+    /// The name of the last entry, for messages.
+    pub(super) fn last(&self) -> &str {
+        self.seen.last().map_or(MANIFEST, |(_, path)| path.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> ArchivePath {
+        ArchivePath::try_from(name).expect(name)
+    }
+
+    fn admit(names: &[&str]) -> Result<(), Error> {
+        let mut sequence = Sequence::default();
+        names
+            .iter()
+            .try_for_each(|name| sequence.admit(&path(name), 1).map(drop))
+    }
+
+    #[test]
+    fn every_name_of_the_format_in_order() {
+        admit(&[
+            "ckpt.json",
+            "config.dump",
+            "spec.dump",
+            "bind.mounts",
+            "network.status",
+            "cgroup.json",
+            "rootfs-diff.tar",
+            "deleted.files",
+            "volumes/a.tar",
+            "volumes/b.tar",
+            "devshm-checkpoint.tar",
+            "checkpoint/core-1.img",
+            "checkpoint/descriptors.json",
+            "pre-checkpoint/core-1.img",
+            "stats-dump",
+            "dump.log",
+            "index.json",
+            "SHA256SUMS",
+            "SHA256SUMS.sig",
+        ])
+        .expect("in order");
+    }
+
+    #[test]
+    fn what_does_not_follow_is_named() {
+        let table: &[(&[&str], &str)] = &[
+            (
+                &["config.dump"],
+                "not a ckpt archive: its first entry is \"config.dump\", not \"ckpt.json\"",
+            ),
+            (
+                &["ckpt.json", "spec.dump", "config.dump"],
+                "entry config.dump: must not follow spec.dump",
+            ),
+            (&["ckpt.json", "ckpt.json"], "entry ckpt.json: repeats ckpt.json"),
+            (
+                &["ckpt.json", "rootfs-diff.tar", "rootfs.tar"],
+                "entry rootfs.tar: repeats rootfs-diff.tar",
+            ),
+            (
+                &["ckpt.json", "checkpoint/b", "checkpoint/a"],
+                "entry checkpoint/a: must not follow checkpoint/b",
+            ),
+            (
+                &["ckpt.json", "checkpoint/a", "checkpoint/b", "checkpoint/a"],
+                "entry checkpoint/a: repeats checkpoint/a",
+            ),
+            (
+                &["ckpt.json", "passwd"],
+                "entry passwd: no entry of that name belongs into an archive",
+            ),
+            (
+                &["ckpt.json", "volumes/a"],
+                "entry volumes/a: no entry of that name belongs into an archive",
+            ),
+            (
+                &["ckpt.json", "volumes/.tar"],
+                "entry volumes/.tar: no entry of that name belongs into an archive",
+            ),
+            (
+                &["ckpt.json", "checkpoint"],
+                "entry checkpoint: no entry of that name belongs into an archive",
+            ),
+        ];
+        for (names, message) in table {
+            assert_eq!(admit(names).expect_err(message).to_string(), *message);
+        }
+    }
+
+    #[test]
+    fn sizes_and_numbers_are_bounded() {
+        let mut sequence = Sequence::default();
+        let error = sequence
+            .admit(&path("ckpt.json"), limits::MAX_MANIFEST + 1)
+            .expect_err("too large");
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+        sequence.admit(&path("ckpt.json"), 1).expect("fits");
+        let error = (0..=limits::MAX_ENTRIES)
+            .find_map(|number| sequence.admit(&path(&format!("checkpoint/{number:08}")), 0).err())
+            .expect("too many");
+        assert!(matches!(error, Error::TooManyEntries { .. }), "{error}");
+    }
+}

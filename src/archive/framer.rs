@@ -1,0 +1,213 @@
+//! Cuts a tar stream into frames, has them compressed and hashed, and writes them in order.
+//!
+//! Invariants: where frames are cut depends on what is appended and where [`Framer::cut`] is called, not on the sizes of
+//! the pieces nor on threads. The sink is written by the caller's thread only, so its errors are returned where they happen.
+//! At most [`depth`] frames are under way.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::contenthash::{ContentHash, Span};
+use super::digest::Digest;
+use super::error::Error;
+use super::frames::{Codec, Compression, Encoder};
+use super::index::Frame;
+use super::limits::{FRAME_SIZE, MAX_FRAMES};
+use super::pool::{Buffers, Content, Pool};
+
+/// Frames under way for this number of threads: one for each, and enough that none waits while the caller reads or writes.
+pub(super) fn depth(threads: NonZeroUsize) -> usize {
+    threads.get() + 3
+}
+
+/// A frame that is ready to be written.
+struct Done {
+    /// Held until it is written, so that the number of buffers bounds the number of frames.
+    content: Arc<Content>,
+    stored: Vec<u8>,
+    digest: Digest,
+}
+
+/// What the frames were made of.
+pub(super) struct Framed<W> {
+    pub sink: W,
+    pub frames: Vec<Frame>,
+    pub digests: Vec<Digest>,
+    pub stored: u64,
+}
+
+/// See the module.
+pub(super) struct Framer<W: Write> {
+    sink: W,
+    /// `None` where nothing is compressed.
+    pool: Option<Pool<Arc<Content>, io::Result<Done>>>,
+    hash: ContentHash,
+    buffers: Buffers,
+    spare: Buffers,
+    current: Vec<u8>,
+    fill: usize,
+    spans: Vec<Span>,
+    depth: usize,
+    frames: Vec<Frame>,
+    stored: u64,
+}
+
+impl<W: Write> Framer<W> {
+    pub(super) fn new(sink: W, compression: Compression, threads: NonZeroUsize) -> Result<Self, Error> {
+        let depth = depth(threads);
+        let spare = Buffers::new(depth);
+        let pool = match compression.codec() {
+            Codec::None => None,
+            _ => Some(Pool::new(threads, || worker(compression, spare.clone()))?),
+        };
+        Ok(Self {
+            sink,
+            pool,
+            hash: ContentHash::new()?,
+            buffers: Buffers::new(depth),
+            spare,
+            current: vec![0; FRAME_SIZE],
+            fill: 0,
+            spans: Vec::new(),
+            depth,
+            frames: Vec::new(),
+            stored: 0,
+        })
+    }
+
+    /// The free part of the current frame; never empty.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        &mut self.current[self.fill..]
+    }
+
+    /// The first `count` bytes of [`Framer::space`] are content of the current entry.
+    pub(super) fn filled(&mut self, count: usize, entry: &str) -> Result<(), Error> {
+        let range = self.fill..self.fill + count;
+        match self.spans.last_mut() {
+            Some(span) if !span.last && span.range.end == range.start => span.range.end = range.end,
+            _ => self.spans.push(Span { range, last: false }),
+        }
+        self.advance(count, entry)
+    }
+
+    /// The current entry has no more content.
+    pub(super) fn end_content(&mut self) {
+        match self.spans.last_mut() {
+            Some(span) if !span.last => span.last = true,
+            _ => self.spans.push(Span {
+                range: self.fill..self.fill,
+                last: true,
+            }),
+        }
+    }
+
+    /// Appends bytes that are no content: headers and padding.
+    pub(super) fn append(&mut self, mut bytes: &[u8], entry: &str) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let count = bytes.len().min(FRAME_SIZE - self.fill);
+            self.space()[..count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.advance(count, entry)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, count: usize, entry: &str) -> Result<(), Error> {
+        self.fill += count;
+        if self.fill == FRAME_SIZE {
+            self.cut(entry)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the current frame, if there is anything in it. `entry` is named where there are too many frames.
+    pub(super) fn cut(&mut self, entry: &str) -> Result<(), Error> {
+        if self.fill == 0 {
+            return Ok(());
+        }
+        let under_way = self.pool.as_ref().map_or(0, Pool::pending);
+        if self.frames.len() + under_way >= MAX_FRAMES {
+            return Err(Error::TooManyFrames {
+                entry: entry.to_owned(),
+                limit: MAX_FRAMES,
+            });
+        }
+        let mut next = self.buffers.get();
+        next.resize(FRAME_SIZE, 0);
+        let content = Content::new(std::mem::replace(&mut self.current, next), self.fill, &self.buffers);
+        self.fill = 0;
+        self.hash.submit(content.clone(), std::mem::take(&mut self.spans));
+        match &mut self.pool {
+            Some(pool) => pool.submit(content),
+            None => return self.write(&content),
+        }
+        self.drain(self.depth)
+    }
+
+    /// Writes what is ready, and waits until at most `leave` frames are under way.
+    fn drain(&mut self, leave: usize) -> Result<(), Error> {
+        while let Some(pool) = &mut self.pool {
+            let next = if pool.pending() > leave {
+                pool.wait()?
+            } else {
+                pool.ready()?
+            };
+            let Some(done) = next else { break };
+            let Done {
+                content,
+                stored,
+                digest,
+            } = done.map_err(|source| Error::Thread { source })?;
+            self.write(&stored)?;
+            self.frames.push(Frame {
+                stored: stored.len() as u32,
+                content: content.len() as u32,
+                digest,
+            });
+            self.spare.put(stored);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.sink.write_all(bytes).map_err(|source| Error::Write { source })?;
+        self.stored += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the last frame and waits for all of them.
+    pub(super) fn finish(mut self, entry: &str) -> Result<Framed<W>, Error> {
+        self.cut(entry)?;
+        // The end of an entry that filled the last frame to the brim.
+        let empty = Content::new(Vec::new(), 0, &self.buffers);
+        self.hash.submit(empty, std::mem::take(&mut self.spans));
+        self.drain(0)?;
+        let digests = self.hash.finish()?;
+        Ok(Framed {
+            sink: self.sink,
+            frames: self.frames,
+            digests,
+            stored: self.stored,
+        })
+    }
+}
+
+/// Compresses frames on one thread.
+fn worker(
+    compression: Compression,
+    spare: Buffers,
+) -> io::Result<impl FnMut(Arc<Content>) -> io::Result<Done> + Send + 'static> {
+    let mut encoder = Encoder::new(compression)?;
+    Ok(move |content: Arc<Content>| {
+        let mut stored = spare.get();
+        encoder.encode(&content, &mut stored)?;
+        let digest = Digest::of(&stored);
+        Ok(Done {
+            content,
+            stored,
+            digest,
+        })
+    })
+}

@@ -1,0 +1,566 @@
+//! Random access to an archive in a file: any entry, verified, without reading the others.
+//!
+//! Invariants: opening verifies `SHA256SUMS`, the index and every header, so what is listed is what any tar program lists;
+//! bytes of an entry are handed out after the digest of their frame was checked (of a plain tar, which has no frames: the
+//! digest of the entry is checked at its end, and a wrong one is an error instead of the end).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::deframer::{DecodePool, Decoded, Stored, decode, decode_pool};
+use super::digest::{Digest, Hasher};
+use super::error::{Error, FrameProblem, TailProblem, TrailerProblem};
+use super::format::{INDEX, MANIFEST, Sequence};
+use super::framer::depth;
+use super::frames::{Class, Codec, Decoder, Head, stored_bound, trailer};
+use super::index::{Entry, Index};
+use super::limits::{FRAME_SIZE, MAX_FRAME_CONTENT};
+use super::locate::{At, Located, locate, plain_header};
+use super::pool::{Buffers, Content};
+use super::reader::{Proof, Reader, ReaderOptions};
+use super::tail::{self, Tail};
+use crate::manifest::Manifest;
+
+/// An archive in a file.
+#[derive(Debug)]
+pub struct Indexed {
+    file: File,
+    length: u64,
+    index: Index,
+    digests: Vec<Digest>,
+    identity: Digest,
+    manifest: Manifest,
+    signature: Option<Vec<u8>>,
+    /// Where each frame begins: in the file and in the uncompressed stream; one more for the end.
+    starts: Vec<(u64, u64)>,
+}
+
+impl Indexed {
+    /// Opens an archive by what is at its end. Reads little more than the index.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the index, the digests, the headers or the manifest; [`Error::Read`].
+    pub fn open(file: File) -> Result<Self, Error> {
+        let length = file
+            .metadata()
+            .map_err(|source| Error::Read { offset: 0, source })?
+            .len();
+        let at = At { file: &file, length };
+        // The version decides how the rest is read.
+        let options = ReaderOptions {
+            threads: NonZeroUsize::MIN,
+            ..ReaderOptions::default()
+        };
+        let start = Reader::new(Cursor { at: &at, offset: 0 }, options)?;
+        let located = locate(&at, start.codec())?;
+        let (index, digests, tail) = Tail::parse(&located.stream)?;
+        check_end(&located, &index, start.codec())?;
+        check_names(&index)?;
+        if Some(&Digest::of(start.manifest_text())) != digests.first() {
+            return Err(Error::Digest {
+                entry: MANIFEST.to_owned(),
+            });
+        }
+        let (identity, manifest) = (tail.identity(), start.manifest().clone());
+        let (starts, signature) = (starts(&index), tail.signature);
+        let indexed = Self {
+            file,
+            length,
+            index,
+            digests,
+            identity,
+            manifest,
+            signature,
+            starts,
+        };
+        indexed.check_headers()?;
+        Ok(indexed)
+    }
+
+    /// The same file after all of it was verified.
+    pub(super) fn verified(file: File, proof: &Proof, manifest: Manifest) -> Self {
+        let Proof {
+            index,
+            digests,
+            identity,
+            signature,
+            stored_bytes,
+            ..
+        } = proof.clone();
+        let starts = starts(&index);
+        Self {
+            file,
+            length: stored_bytes,
+            index,
+            digests,
+            identity,
+            manifest,
+            signature,
+            starts,
+        }
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// SHA-256 of `SHA256SUMS`.
+    #[must_use]
+    pub fn identity(&self) -> Digest {
+        self.identity
+    }
+
+    /// The entries after those of [`Indexed::entries`], with their content: `index.json`, `SHA256SUMS`, a signature.
+    #[must_use]
+    pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let tail = Tail::new(&self.index, &self.digests);
+        Tail {
+            signature: self.signature.clone(),
+            ..tail
+        }
+        .entries()
+    }
+
+    /// Content of `SHA256SUMS.sig`, which was **not** checked.
+    #[must_use]
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
+    }
+
+    /// What is where.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The entries before `index.json`, with their digests.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Entry, &Digest)> {
+        self.index.entries.iter().zip(&self.digests)
+    }
+
+    /// Length of the archive, bytes.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.length
+    }
+
+    /// The content of an entry, decoded by so many threads; `None` where there is no such entry.
+    ///
+    /// # Errors
+    /// [`Error::Thread`].
+    pub fn entry(&self, name: &str, threads: NonZeroUsize) -> Result<Option<IndexedEntry<'_>>, Error> {
+        let position = self.index.entries.iter().position(|entry| entry.path.as_str() == name);
+        position
+            .map(|position| IndexedEntry::new(self, position, threads))
+            .transpose()
+    }
+
+    /// The whole content of a small entry.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; [`Error::TooLarge`] where it has more than `limit` bytes; what is wrong with it.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        let missing = || Error::Missing { entry: name.to_owned() };
+        let mut entry = self.entry(name, NonZeroUsize::MIN)?.ok_or_else(missing)?;
+        let size = entry.entry().size;
+        if size > limit {
+            return Err(Error::TooLarge {
+                entry: name.to_owned(),
+                size,
+                limit,
+            });
+        }
+        let mut content = Vec::new();
+        while !entry.chunk()?.is_empty() {
+            let chunk = entry.chunk()?;
+            content.extend_from_slice(chunk);
+            let count = chunk.len();
+            entry.consume(count);
+        }
+        Ok(content)
+    }
+
+    fn at(&self) -> At<'_> {
+        At {
+            file: &self.file,
+            length: self.length,
+        }
+    }
+
+    /// Number of the frame that has this byte of the uncompressed stream.
+    fn frame_at(&self, offset: u64) -> usize {
+        self.starts
+            .partition_point(|(_, start)| *start <= offset)
+            .saturating_sub(1)
+    }
+
+    /// One frame, as it is in the file.
+    fn stored(&self, number: usize, mut bytes: Vec<u8>) -> Result<Stored, Error> {
+        let (frame, (offset, _)) = (self.index.frames[number], self.starts[number]);
+        bytes.clear();
+        bytes.resize(frame.stored as usize, 0);
+        self.at().read_into(offset, &mut bytes)?;
+        let head = Head {
+            class: Class::Compressed,
+            content: frame.content as usize,
+        };
+        Ok(Stored {
+            bytes,
+            head,
+            offset,
+            expected: Some(frame.digest),
+        })
+    }
+
+    /// Every header of the archive is the one that the index prescribes.
+    fn check_headers(&self) -> Result<(), Error> {
+        if self.index.codec == Codec::None {
+            return self.check_plain_headers();
+        }
+        let mut frames = Serial::new(self)?;
+        for entry in &self.index.entries {
+            let expected = self.index.header(entry).encode();
+            let mut offset = entry.offset - expected.len() as u64;
+            let mut rest = expected.as_slice();
+            while !rest.is_empty() {
+                let found = frames.at(offset, &entry.path)?;
+                let count = found.len().min(rest.len());
+                if count == 0 || found[..count] != rest[..count] {
+                    return Err(not_there(entry));
+                }
+                rest = &rest[count..];
+                offset += count as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_plain_headers(&self) -> Result<(), Error> {
+        self.index.entries.iter().try_for_each(|entry| {
+            let expected = self.index.header(entry);
+            let offset = entry.offset - expected.encoded_len();
+            if plain_header(&self.at(), offset, MANIFEST)? == expected {
+                Ok(())
+            } else {
+                Err(not_there(entry))
+            }
+        })
+    }
+}
+
+fn not_there(entry: &Entry) -> Error {
+    Error::Tail {
+        entry: entry.path.to_string(),
+        problem: TailProblem::NotThere,
+    }
+}
+
+fn starts(index: &Index) -> Vec<(u64, u64)> {
+    let mut starts = vec![(0, 0)];
+    let mut end = (0, 0);
+    for frame in &index.frames {
+        end = (end.0 + u64::from(frame.stored), end.1 + u64::from(frame.content));
+        starts.push(end);
+    }
+    starts
+}
+
+/// The end of the file is the one that the index prescribes.
+fn check_end(located: &Located, index: &Index, codec: Codec) -> Result<(), Error> {
+    let frames = || Error::Tail {
+        entry: INDEX.to_owned(),
+        problem: TailProblem::Frames,
+    };
+    let start: u64 = match codec {
+        Codec::None => index.end(),
+        _ => index.frames.iter().map(|frame| u64::from(frame.stored)).sum(),
+    };
+    let sizes_fit = |frame: &super::Frame| {
+        let (stored, content) = (frame.stored as usize, frame.content as usize);
+        (1..=MAX_FRAME_CONTENT).contains(&content) && stored <= stored_bound(content)
+    };
+    if index.codec != codec || start != located.offset || !index.frames.iter().all(sizes_fit) {
+        return Err(frames());
+    }
+    let mut sizes: Vec<_> = index.frames.iter().map(|frame| (frame.stored, frame.content)).collect();
+    let mut expected = Vec::with_capacity(located.stored.len());
+    for (stored, content) in tail::frames(codec, &located.stream) {
+        sizes.push((stored.len() as u32, content as u32));
+        expected.extend(stored);
+    }
+    let offset = located.offset + expected.len() as u64;
+    expected.extend(trailer(codec, sizes.into_iter(), start));
+    if expected == located.stored {
+        return Ok(());
+    }
+    let problem = match codec {
+        Codec::Zstd => TrailerProblem::SeekTable,
+        Codec::Gzip => TrailerProblem::EndMember,
+        Codec::None => TrailerProblem::TrailingData,
+    };
+    Err(Error::Trailer { offset, problem })
+}
+
+/// Names, order and sizes are those of the format.
+fn check_names(index: &Index) -> Result<(), Error> {
+    let mut sequence = Sequence::default();
+    for entry in &index.entries {
+        if sequence.admit(&entry.path, entry.size)?.is_tail() {
+            return Err(Error::Unknown {
+                entry: entry.path.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file by offset, whatever its cursor.
+struct Cursor<'a> {
+    at: &'a At<'a>,
+    offset: u64,
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = std::os::unix::fs::FileExt::read_at(self.at.file, buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// Decodes frames one at a time, and keeps the last.
+struct Serial<'a> {
+    archive: &'a Indexed,
+    decoder: Decoder,
+    buffers: Buffers,
+    spare: Vec<u8>,
+    current: Option<(usize, Arc<Content>)>,
+}
+
+impl<'a> Serial<'a> {
+    fn new(archive: &'a Indexed) -> Result<Self, Error> {
+        let decoder = Decoder::new(archive.index.codec).map_err(|source| Error::Thread { source })?;
+        Ok(Self {
+            archive,
+            decoder,
+            buffers: Buffers::new(1),
+            spare: Vec::new(),
+            current: None,
+        })
+    }
+
+    fn frame(&mut self, number: usize, entry: &super::ArchivePath) -> Result<Arc<Content>, Error> {
+        if let Some((_, content)) = self.current.as_ref().filter(|(current, _)| *current == number) {
+            return Ok(content.clone());
+        }
+        self.current = None;
+        let stored = self.archive.stored(number, std::mem::take(&mut self.spare))?;
+        let decoded = decode(&mut self.decoder, &self.buffers, stored);
+        let content = take(decoded, number, entry, &mut self.spare)?;
+        self.current = Some((number, content.clone()));
+        Ok(content)
+    }
+
+    /// What the frame has from this byte of the uncompressed stream on.
+    fn at(&mut self, offset: u64, entry: &super::ArchivePath) -> Result<&[u8], Error> {
+        let number = self.archive.frame_at(offset);
+        self.frame(number, entry)?;
+        let begin = (offset - self.archive.starts[number].1) as usize;
+        Ok(self
+            .current
+            .as_ref()
+            .map_or(&[][..], |(_, content)| content.get(begin..).unwrap_or_default()))
+    }
+}
+
+/// The content of a decoded frame, or what is wrong with it.
+fn take(
+    decoded: Decoded,
+    number: usize,
+    entry: &super::ArchivePath,
+    spare: &mut Vec<u8>,
+) -> Result<Arc<Content>, Error> {
+    *spare = decoded.stored;
+    let entry = entry.to_string();
+    decoded.content.map_err(|problem| match problem {
+        FrameProblem::Digest => Error::FrameDigest { entry, frame: number },
+        problem => Error::Frame {
+            offset: decoded.offset,
+            entry,
+            problem,
+        },
+    })
+}
+
+/// How the frames of an entry are decoded.
+enum Lane<'a> {
+    /// One or two frames are not worth a thread.
+    Serial(Serial<'a>),
+    Pool {
+        pool: DecodePool,
+        spare: VecDeque<Vec<u8>>,
+        depth: usize,
+    },
+    /// A plain tar: read and hashed.
+    Plain { hasher: Hasher, buffers: Buffers },
+}
+
+/// The content of one entry. Errors of [`Read`] carry an [`Error`], see [`Error::from_io`].
+pub struct IndexedEntry<'a> {
+    archive: &'a Indexed,
+    position: usize,
+    lane: Lane<'a>,
+    /// Frames that are to be submitted, and the one that comes out next.
+    submit: usize,
+    next: usize,
+    end: usize,
+    current: Option<Arc<Content>>,
+    at: usize,
+    remaining: u64,
+}
+
+impl<'a> IndexedEntry<'a> {
+    fn new(archive: &'a Indexed, position: usize, threads: NonZeroUsize) -> Result<Self, Error> {
+        let Entry { offset, size, .. } = archive.index.entries[position];
+        let (first, end) = match size {
+            0 => (0, 0),
+            _ => (archive.frame_at(offset), archive.frame_at(offset + size - 1) + 1),
+        };
+        let lane = match archive.index.codec {
+            Codec::None => Lane::Plain {
+                hasher: Hasher::default(),
+                buffers: Buffers::new(1),
+            },
+            _ if end - first <= 2 => Lane::Serial(Serial::new(archive)?),
+            codec => {
+                let depth = depth(threads);
+                let pool = decode_pool(codec, threads, &Buffers::new(depth))?;
+                Lane::Pool {
+                    pool,
+                    spare: VecDeque::new(),
+                    depth,
+                }
+            }
+        };
+        Ok(Self {
+            archive,
+            position,
+            lane,
+            submit: first,
+            next: first,
+            end,
+            current: None,
+            at: 0,
+            remaining: size,
+        })
+    }
+
+    /// The entry.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.archive.index.entries[self.position]
+    }
+
+    /// The content that is at hand, without copying; empty at the end.
+    ///
+    /// # Errors
+    /// [`Error::FrameDigest`], [`Error::Frame`], [`Error::Digest`], [`Error::Read`].
+    pub fn chunk(&mut self) -> Result<&[u8], Error> {
+        while self.remaining > 0 && self.at_hand() == 0 {
+            self.load()?;
+        }
+        let count = self.at_hand();
+        Ok(self
+            .current
+            .as_ref()
+            .map_or(&[][..], |content| &content[self.at..self.at + count]))
+    }
+
+    fn at_hand(&self) -> usize {
+        let ready = self.current.as_ref().map_or(0, |content| content.len() - self.at);
+        ready.min(usize::try_from(self.remaining).unwrap_or(usize::MAX))
+    }
+
+    /// Takes `count` bytes of [`IndexedEntry::chunk`].
+    pub fn consume(&mut self, count: usize) {
+        let count = count.min(self.at_hand());
+        self.at += count;
+        self.remaining -= count as u64;
+    }
+
+    /// Offset in the uncompressed stream of what is read next.
+    fn offset(&self) -> u64 {
+        let entry = self.entry();
+        entry.offset + entry.size - self.remaining
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let offset = self.offset();
+        self.current = None;
+        let entry = &self.archive.index.entries[self.position];
+        let content = match &mut self.lane {
+            Lane::Plain { .. } => return self.load_plain(offset),
+            Lane::Serial(serial) => serial.frame(self.next, &entry.path)?,
+            Lane::Pool { pool, spare, depth } => {
+                while self.submit < self.end && pool.pending() < *depth {
+                    let bytes = spare.pop_front().unwrap_or_default();
+                    pool.submit(self.archive.stored(self.submit, bytes)?);
+                    self.submit += 1;
+                }
+                let decoded = pool.wait()?.ok_or(Error::Poisoned)?;
+                let mut stored = Vec::new();
+                let content = take(decoded, self.next, &entry.path, &mut stored)?;
+                spare.push_back(stored);
+                content
+            }
+        };
+        self.at = (offset - self.archive.starts[self.next].1) as usize;
+        self.next += 1;
+        self.current = Some(content);
+        Ok(())
+    }
+
+    fn load_plain(&mut self, offset: u64) -> Result<(), Error> {
+        let entry = &self.archive.index.entries[self.position];
+        let Lane::Plain { hasher, buffers } = &mut self.lane else {
+            return Ok(());
+        };
+        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(FRAME_SIZE);
+        let mut bytes = buffers.get();
+        bytes.resize(count, 0);
+        self.archive.at().read_into(offset, &mut bytes)?;
+        hasher.update(&bytes);
+        if count as u64 == self.remaining && hasher.take() != self.archive.digests[self.position] {
+            return Err(Error::Digest {
+                entry: entry.path.to_string(),
+            });
+        }
+        (self.current, self.at) = (Some(Content::new(bytes, count, buffers)), 0);
+        Ok(())
+    }
+}
+
+impl Read for IndexedEntry<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let chunk = self.chunk()?;
+        let count = chunk.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&chunk[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl io::BufRead for IndexedEntry<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.chunk()?)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.consume(count);
+    }
+}

@@ -1,0 +1,351 @@
+//! Writes an archive: entries in order, compressed and hashed by several threads.
+//!
+//! Invariants: same entries and options, same bytes, whatever the number of threads and the sizes of the pieces that
+//! content is given in. After an error the writer refuses everything. Dropping it leaves no thread behind.
+
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+
+use super::digest::Digest;
+use super::error::Error;
+use super::format::{MANIFEST, SIGNATURE, Sequence, place};
+use super::framer::{Framed, Framer};
+use super::frames::{Compression, trailer};
+use super::header::{Header, padding};
+use super::index::{Entry, Index};
+use super::limits::{LARGE_ENTRY, MAX_MTIME};
+use super::path::ArchivePath;
+use super::tail::{self, Tail, check_signature};
+
+/// How an archive is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// What it is compressed with.
+    pub compression: Compression,
+    /// Threads that compress.
+    pub threads: NonZeroUsize,
+    /// Time of all entries, seconds since 1970.
+    pub mtime: u64,
+}
+
+impl Default for WriterOptions {
+    /// zstd, a thread for each processor, 1970.
+    fn default() -> Self {
+        Self {
+            compression: Compression::default(),
+            threads: super::available_threads(),
+            mtime: 0,
+        }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// SHA-256 of `SHA256SUMS`.
+    pub identity: Digest,
+    /// Number of entries, without those that the writer makes.
+    pub entries: usize,
+    /// Their content, bytes.
+    pub content_bytes: u64,
+    /// Length of the archive, bytes.
+    pub stored_bytes: u64,
+}
+
+/// An archive that is being written.
+pub struct Writer<W: Write> {
+    framer: Framer<W>,
+    options: WriterOptions,
+    sequence: Sequence,
+    entries: Vec<Entry>,
+    position: u64,
+    poisoned: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins an archive.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where the time does not fit a tar header, [`Error::Thread`] where threads cannot be started.
+    pub fn new(sink: W, options: WriterOptions) -> Result<Self, Error> {
+        if options.mtime > MAX_MTIME {
+            let (value, most) = (i64::try_from(options.mtime).unwrap_or(i64::MAX), MAX_MTIME as i64);
+            return Err(Error::Option {
+                option: "mtime",
+                value,
+                least: 0,
+                most,
+            });
+        }
+        Ok(Self {
+            framer: Framer::new(sink, options.compression, options.threads)?,
+            options,
+            sequence: Sequence::default(),
+            entries: Vec::new(),
+            position: 0,
+            poisoned: false,
+        })
+    }
+
+    /// Adds an entry with this content.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`], and [`Error::Write`].
+    pub fn add_bytes(&mut self, path: &ArchivePath, content: &[u8]) -> Result<(), Error> {
+        let mut entry = self.entry(path, content.len() as u64)?;
+        entry.append(content)?;
+        entry.finish()
+    }
+
+    /// Adds an entry with the content that `reader` yields.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`]; [`Error::Size`] where the reader does not yield exactly `size` bytes, [`Error::Content`]
+    /// where it fails, [`Error::Write`].
+    pub fn add(&mut self, path: &ArchivePath, size: u64, reader: impl Read) -> Result<(), Error> {
+        let mut entry = self.entry(path, size)?;
+        entry.append_from(reader)?;
+        entry.finish()
+    }
+
+    /// Begins an entry of `size` bytes.
+    ///
+    /// # Errors
+    /// The entry has no place here: [`Error::Order`], [`Error::Repeated`], [`Error::Unknown`], [`Error::Reserved`],
+    /// [`Error::TooLarge`], [`Error::TooManyEntries`]; or [`Error::Write`].
+    pub fn entry(&mut self, path: &ArchivePath, size: u64) -> Result<EntryWriter<'_, W>, Error> {
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        if place(path)?.kind.is_tail() {
+            return Err(Error::Reserved {
+                entry: path.to_string(),
+            });
+        }
+        self.sequence.admit(path, size)?;
+        // Until the entry is complete, nothing can follow.
+        self.poisoned = true;
+        let header = Header {
+            path: path.clone(),
+            size,
+            mtime: self.options.mtime,
+        };
+        self.framer.append(&header.encode(), path.as_str())?;
+        if size >= LARGE_ENTRY {
+            self.framer.cut(path.as_str())?;
+        }
+        let offset = self.position + header.encoded_len();
+        self.entries.push(Entry {
+            path: path.clone(),
+            size,
+            offset,
+        });
+        self.position = offset + size + padding(size) as u64;
+        Ok(EntryWriter {
+            writer: self,
+            path: path.clone(),
+            size,
+            written: 0,
+        })
+    }
+
+    /// Writes the index, the digests and the end of the archive.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there is no manifest; [`Error::Write`].
+    pub fn finish(self) -> Result<(W, Summary), Error> {
+        self.end(|_| Ok(None))
+    }
+
+    /// As [`Writer::finish`], with the signature of `SHA256SUMS` that `sign` makes: printable text of at most 16 KiB.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`]; [`Error::Content`] where it cannot be signed, [`Error::TooLarge`] and [`Error::Tail`] where
+    /// the signature cannot be put into an archive.
+    pub fn finish_signed(self, sign: impl FnOnce(&[u8]) -> io::Result<Vec<u8>>) -> Result<(W, Summary), Error> {
+        let failed = |source| Error::Content {
+            entry: SIGNATURE.to_owned(),
+            source,
+        };
+        self.end(|sums| sign(sums).map(Some).map_err(failed))
+    }
+
+    fn end(self, sign: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, Error>) -> Result<(W, Summary), Error> {
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        if self.entries.is_empty() {
+            return Err(Error::Missing {
+                entry: MANIFEST.to_owned(),
+            });
+        }
+        let Self {
+            framer,
+            options,
+            entries,
+            sequence,
+            ..
+        } = self;
+        let Framed {
+            mut sink,
+            frames,
+            digests,
+            stored,
+        } = framer.finish(sequence.last())?;
+        let index = Index {
+            codec: options.compression.codec(),
+            mtime: options.mtime,
+            entries,
+            frames,
+        };
+        let mut tail = Tail::new(&index, &digests);
+        tail.signature = sign(&tail.sums)?;
+        check_signature(tail.signature.as_deref())?;
+        let stored_bytes = write_end(&mut sink, &index, &tail, stored)?;
+        let summary = Summary {
+            identity: tail.identity(),
+            entries: index.entries.len(),
+            content_bytes: index.entries.iter().map(|entry| entry.size).sum(),
+            stored_bytes,
+        };
+        Ok((sink, summary))
+    }
+}
+
+/// Writes everything after the data frames, which end at `start`; returns the length of the archive.
+fn write_end(sink: &mut impl Write, index: &Index, tail: &Tail, start: u64) -> Result<u64, Error> {
+    let mut sizes: Vec<_> = index.frames.iter().map(|frame| (frame.stored, frame.content)).collect();
+    let mut end = start;
+    let mut write = |bytes: &[u8]| {
+        end += bytes.len() as u64;
+        sink.write_all(bytes).map_err(|source| Error::Write { source })
+    };
+    for (stored, content) in tail::frames(index.codec, &tail.encode(index.mtime)?) {
+        write(&stored)?;
+        sizes.push((stored.len() as u32, content as u32));
+    }
+    write(&trailer(index.codec, sizes.into_iter(), start))?;
+    sink.flush().map_err(|source| Error::Write { source })?;
+    Ok(end)
+}
+
+/// An entry that is being written. It must be [finished](EntryWriter::finish): a writer whose entry was dropped before
+/// refuses everything after.
+pub struct EntryWriter<'a, W: Write> {
+    writer: &'a mut Writer<W>,
+    path: ArchivePath,
+    size: u64,
+    written: u64,
+}
+
+impl<W: Write> EntryWriter<'_, W> {
+    /// Bytes that are still to be given.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.size - self.written
+    }
+
+    /// Adds content.
+    ///
+    /// # Errors
+    /// [`Error::Size`] where it is more than was announced, [`Error::Write`].
+    pub fn append(&mut self, mut content: &[u8]) -> Result<(), Error> {
+        if content.len() as u64 > self.remaining() {
+            return Err(self.wrong_size(self.written + content.len() as u64));
+        }
+        while !content.is_empty() {
+            let space = self.writer.framer.space();
+            let count = content.len().min(space.len());
+            space[..count].copy_from_slice(&content[..count]);
+            content = &content[count..];
+            self.filled(count)?;
+        }
+        Ok(())
+    }
+
+    /// Adds all content that `reader` yields; large pieces are read where they are compressed.
+    ///
+    /// # Errors
+    /// [`Error::Size`] where it is more than was announced, [`Error::Content`] where it cannot be read, [`Error::Write`].
+    pub fn append_from(&mut self, mut reader: impl Read) -> Result<(), Error> {
+        while self.remaining() > 0 {
+            let most = usize::try_from(self.remaining()).unwrap_or(usize::MAX);
+            let space = self.writer.framer.space();
+            let length = space.len().min(most);
+            match self.read(&mut reader, length)? {
+                0 => return Ok(()),
+                count => self.filled(count)?,
+            }
+        }
+        let mut surplus = [0];
+        match retry(&mut reader, &mut surplus).map_err(|source| self.unreadable(source))? {
+            0 => Ok(()),
+            _ => Err(self.wrong_size(self.size + 1)),
+        }
+    }
+
+    fn read(&mut self, reader: &mut impl Read, length: usize) -> Result<usize, Error> {
+        let space = &mut self.writer.framer.space()[..length];
+        retry(reader, space).map_err(|source| self.unreadable(source))
+    }
+
+    fn filled(&mut self, count: usize) -> Result<(), Error> {
+        self.written += count as u64;
+        self.writer.framer.filled(count, self.path.as_str())
+    }
+
+    /// Ends the entry.
+    ///
+    /// # Errors
+    /// [`Error::Size`] where less was given than announced, [`Error::Write`].
+    pub fn finish(self) -> Result<(), Error> {
+        if self.remaining() > 0 {
+            return Err(self.wrong_size(self.written));
+        }
+        let framer = &mut self.writer.framer;
+        framer.end_content();
+        framer.append(&[0; super::header::BLOCK][..padding(self.size)], self.path.as_str())?;
+        if self.size >= LARGE_ENTRY {
+            framer.cut(self.path.as_str())?;
+        }
+        self.writer.poisoned = false;
+        Ok(())
+    }
+
+    fn wrong_size(&self, given: u64) -> Error {
+        Error::Size {
+            entry: self.path.to_string(),
+            size: self.size,
+            given,
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> Error {
+        Error::Content {
+            entry: self.path.to_string(),
+            source,
+        }
+    }
+}
+
+impl<W: Write> Write for EntryWriter<'_, W> {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.append(content)?;
+        Ok(content.len())
+    }
+
+    /// Does nothing: frames are written when they are full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One read that is not interrupted.
+fn retry(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

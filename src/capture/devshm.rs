@@ -1,0 +1,167 @@
+//! /dev/shm of a container, where it is a bind mount from the host.
+//!
+//! CRIU takes along the content of a tmpfs that the container mounted itself. A bind mount is for CRIU somebody else's: its
+//! content, in which databases keep their shared memory, has to travel as a file of ours.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{DEVSHM, Error, Mount, Part, warnings};
+use crate::tree::{Packer, open_root};
+
+/// Where it is in every container.
+const DESTINATION: &str = "/dev/shm";
+/// Options of a tmpfs that its copy has to have, too.
+const OPTIONS: [&str; 8] = ["size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge", "noswap"];
+
+/// What has been taken of /dev/shm.
+#[derive(Debug)]
+pub struct Capture {
+    /// The entry.
+    pub part: Part,
+    /// Options of the tmpfs that it is in, as mountinfo has them; none when it is on another file system.
+    pub options: Vec<String>,
+    /// What the user should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// The directory of this host that a container has at /dev/shm, if it is a bind mount by the container's `config.json`.
+/// A relative source is relative to the bundle.
+#[must_use]
+pub fn source(config: &Value, bundle: &Path) -> Option<PathBuf> {
+    let mounts = config.get("mounts")?.as_array()?;
+    // Of several mounts on one path the last is the one that is seen.
+    let mount = mounts
+        .iter()
+        .rev()
+        .find(|mount| destination(mount) == Some(DESTINATION))?;
+    let options = mount.get("options").and_then(Value::as_array).into_iter().flatten();
+    let by_option = options
+        .filter_map(Value::as_str)
+        .any(|option| matches!(option, "bind" | "rbind"));
+    let by_type = mount.get("type").and_then(Value::as_str) == Some("bind");
+    let source = mount.get("source")?.as_str()?;
+    (by_option || by_type).then(|| bundle.join(source))
+}
+
+fn destination(mount: &Value) -> Option<&str> {
+    mount
+        .get("destination")?
+        .as_str()
+        .map(|path| path.trim_end_matches('/'))
+}
+
+/// Measures the content of the directory at `source`. `mounts` are those of the host, in mountinfo's order.
+///
+/// # Errors
+/// What cannot be read, with its path.
+pub fn capture(source: &Path, mounts: &[Mount]) -> Result<Capture, Error> {
+    let open = |source_error| Error::Open {
+        path: source.to_owned(),
+        source: source_error,
+    };
+    let real = std::fs::canonicalize(source).map_err(open)?;
+    let root = open_root(&real).map_err(open)?;
+    let measured = Packer::new(root).measure().map_err(|e| Error::Pack {
+        root: source.to_owned(),
+        source: e,
+    })?;
+    let mut warnings = warnings(DEVSHM, measured.report());
+    let options = options(&real, mounts).unwrap_or_else(|| {
+        warnings.push(format!(
+            "/dev/shm of the container (`{}`) is not on a tmpfs",
+            source.display()
+        ));
+        Vec::new()
+    });
+    Ok(Capture {
+        part: Part::tree(DEVSHM, source, measured),
+        options,
+        warnings,
+    })
+}
+
+/// Options of the tmpfs that a path is on; none when it is on another file system.
+fn options(path: &Path, mounts: &[Mount]) -> Option<Vec<String>> {
+    let holds = |mount: &&Mount| path.starts_with(&mount.mount_point);
+    // The longest mount point; of several mounts on one path the last.
+    let mount = mounts
+        .iter()
+        .filter(holds)
+        .max_by_key(|mount| mount.mount_point.components().count())?;
+    if mount.fs_type != "tmpfs" {
+        return None;
+    }
+    let options = mount
+        .super_options
+        .split(|&b| b == b',')
+        .filter_map(|option| std::str::from_utf8(option).ok());
+    Some(
+        options
+            .filter(|option| OPTIONS.contains(&option.split('=').next().unwrap_or(option)))
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(mount: Value) -> Option<PathBuf> {
+        source(
+            &json!({ "mounts": [{ "destination": "/proc", "type": "proc" }, mount] }),
+            Path::new("/bundle"),
+        )
+    }
+
+    #[test]
+    fn bind_mounts_by_type_and_by_option() {
+        let mount = |kind: &str, options: Value, source: &str| json!({ "destination": "/dev/shm", "type": kind, "source": source, "options": options });
+        assert_eq!(found(mount("bind", json!(null), "/host/shm")), Some("/host/shm".into()));
+        assert_eq!(
+            found(mount("none", json!(["rbind", "rw"]), "/host/shm")),
+            Some("/host/shm".into())
+        );
+        assert_eq!(found(mount("bind", json!([]), "shm")), Some("/bundle/shm".into()));
+        assert_eq!(found(mount("tmpfs", json!(["size=64m"]), "shm")), None);
+        assert_eq!(source(&json!({}), Path::new("/")), None);
+    }
+
+    #[test]
+    fn a_later_mount_covers_an_earlier_one() {
+        let config = json!({ "mounts": [
+            { "destination": "/dev/shm", "type": "bind", "source": "/host/shm" },
+            { "destination": "/dev/shm/", "type": "tmpfs", "source": "shm" },
+        ]});
+        assert_eq!(source(&config, Path::new("/")), None);
+    }
+
+    #[test]
+    fn options_are_those_of_the_innermost_tmpfs() {
+        let mount = |point: &str, kind: &str, options: &str| Mount {
+            mount_point: point.into(),
+            root: "/".into(),
+            fs_type: kind.into(),
+            super_options: options.into(),
+        };
+        let mounts = [
+            mount("/", "ext4", "rw"),
+            mount("/run/shm", "tmpfs", "rw,size=1k"),
+            mount(
+                "/run/shm",
+                "tmpfs",
+                "rw,size=65536k,nr_inodes=10,mode=1777,inode64,seclabel",
+            ),
+            mount("/run", "tmpfs", "rw,size=2k"),
+        ];
+        assert_eq!(
+            options(Path::new("/run/shm/a"), &mounts).unwrap(),
+            ["size=65536k", "nr_inodes=10", "mode=1777"]
+        );
+        assert_eq!(options(Path::new("/run/shmx"), &mounts).unwrap(), ["size=2k"]);
+        assert_eq!(options(Path::new("/home"), &mounts), None);
+    }
+}

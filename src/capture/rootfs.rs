@@ -1,0 +1,243 @@
+//! A container's root file system: what of it is taken, and how.
+//!
+//! [`plan`] may run before the container is frozen: it decides, finds the layers of an overlay and takes their identity,
+//! none of which a running container can change. [`Plan::capture`] runs while it is frozen.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::overlay::{Overlay, is_mount_point};
+use super::{DELETED_FILES, Error, Mount, Part, ROOTFS, ROOTFS_DIFF, chain, warnings};
+use crate::manifest::RootfsMode;
+use crate::tree::{self, Changes, Layers, Namespace, Packer, deleted, open_root};
+
+/// How much of a root file system the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// What changed where that can be told, else all.
+    #[default]
+    Auto,
+    /// What changed; refused where that cannot be told.
+    Diff,
+    /// All of it.
+    Full,
+    /// Nothing.
+    None,
+}
+
+/// What will be taken of a root file system.
+#[derive(Debug)]
+pub struct Plan {
+    rootfs: PathBuf,
+    taken: Taken,
+    base: Option<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Taken {
+    Nothing,
+    All,
+    Changes {
+        upper: Option<OwnedFd>,
+        lower: Layers,
+        namespace: Namespace,
+    },
+}
+
+/// What has been taken of a root file system.
+#[derive(Debug)]
+pub struct Capture {
+    /// What the manifest says of it.
+    pub mode: RootfsMode,
+    /// The entries, in their order in the archive.
+    pub parts: Vec<Part>,
+    /// Of changes: the identity of the files below them.
+    pub base: Option<String>,
+    /// What the user should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Decides what is taken of the root file system at `rootfs`, a path of this host. `mounts` are those of the mount namespace
+/// that the path is of, in mountinfo's order.
+///
+/// # Errors
+/// [`Error::NotAnOverlay`] and [`Error::Layers`] where changes were asked for.
+pub fn plan(wanted: Wanted, rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
+    let simple = |taken| Plan {
+        rootfs: rootfs.to_owned(),
+        taken,
+        base: None,
+        warnings: Vec::new(),
+    };
+    match wanted {
+        Wanted::None => Ok(simple(Taken::Nothing)),
+        Wanted::Full => Ok(simple(Taken::All)),
+        Wanted::Diff => changes(rootfs, mounts),
+        Wanted::Auto => match changes(rootfs, mounts) {
+            Err(Error::NotAnOverlay(_)) => Ok(simple(Taken::All)),
+            Err(e) if is_of_layers(&e) => {
+                let warnings = vec![format!("{}: all of it is taken", chain(&e))];
+                Ok(Plan {
+                    warnings,
+                    ..simple(Taken::All)
+                })
+            }
+            result => result,
+        },
+    }
+}
+
+/// Whether the changes of an overlay cannot be told, though all of it can be read.
+const fn is_of_layers(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Layers { .. }
+            | Error::Pack {
+                source: tree::Error::Redirected { .. },
+                ..
+            }
+    )
+}
+
+/// The plan to take the changes.
+fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
+    let (upper, lower, namespace) = layers(rootfs, mounts)?;
+    let base = tree::identity(&lower).map_err(pack_error(rootfs))?;
+    let taken = Taken::Changes {
+        upper,
+        lower,
+        namespace,
+    };
+    Ok(Plan {
+        rootfs: rootfs.to_owned(),
+        taken,
+        base: Some(base),
+        warnings: Vec::new(),
+    })
+}
+
+/// The layers of the overlay that is mounted on `rootfs`.
+fn layers(rootfs: &Path, mounts: &[Mount]) -> Result<(Option<OwnedFd>, Layers, Namespace), Error> {
+    let real = std::fs::canonicalize(rootfs).map_err(|source| Error::Open {
+        path: rootfs.to_owned(),
+        source,
+    })?;
+    // Of several mounts on one path the last is the one that is seen.
+    let mount = mounts
+        .iter()
+        .rev()
+        .find(|mount| is_mount_point(&mount.mount_point, &real));
+    let Some(mount) = mount.filter(|mount| mount.fs_type == "overlay" && mount.root == Path::new("/")) else {
+        return Err(Error::NotAnOverlay(rootfs.to_owned()));
+    };
+    let unusable = |source| Error::Layers {
+        rootfs: rootfs.to_owned(),
+        source,
+    };
+    let overlay = Overlay::parse(&mount.super_options).map_err(unusable)?;
+    let (upper, lower) = overlay.open(&real).map_err(unusable)?;
+    Ok((upper, lower, overlay.namespace))
+}
+
+fn pack_error(rootfs: &Path) -> impl Fn(tree::Error) -> Error {
+    move |source| Error::Pack {
+        root: rootfs.to_owned(),
+        source,
+    }
+}
+
+impl Plan {
+    /// What the manifest will say.
+    #[must_use]
+    pub const fn mode(&self) -> RootfsMode {
+        match self.taken {
+            Taken::Nothing => RootfsMode::None,
+            Taken::All => RootfsMode::Full,
+            Taken::Changes { .. } => RootfsMode::Diff,
+        }
+    }
+
+    /// Measures what is taken.
+    ///
+    /// # Errors
+    /// What cannot be read, with its path.
+    pub fn capture(self) -> Result<Capture, Error> {
+        let mode = self.mode();
+        let Self {
+            rootfs,
+            taken,
+            base,
+            mut warnings,
+        } = self;
+        let mut capture = Capture {
+            mode,
+            parts: Vec::new(),
+            base,
+            warnings: Vec::new(),
+        };
+        match taken {
+            Taken::Nothing => {}
+            Taken::All => capture.add_tree(ROOTFS, &rootfs, Packer::new(view(&rootfs)?))?,
+            Taken::Changes { upper: None, .. } => {
+                // A read-only overlay: nothing can have changed.
+                let nothing = Packer::new(view(&rootfs)?).exclude(tree::TreePath::root());
+                capture.add_tree(ROOTFS_DIFF, &rootfs, nothing)?;
+            }
+            Taken::Changes {
+                upper: Some(upper),
+                lower,
+                namespace,
+            } => {
+                capture.add_changes(&rootfs, upper, lower, namespace)?;
+            }
+        }
+        warnings.append(&mut capture.warnings);
+        capture.warnings = warnings;
+        Ok(capture)
+    }
+}
+
+impl Capture {
+    fn add_tree(&mut self, name: &str, rootfs: &Path, packer: Packer) -> Result<(), Error> {
+        let measured = packer.measure().map_err(pack_error(rootfs))?;
+        self.warnings.extend(warnings(name, measured.report()));
+        self.parts.push(Part::tree(name, rootfs, measured));
+        Ok(())
+    }
+
+    fn add_changes(&mut self, rootfs: &Path, upper: OwnedFd, lower: Layers, namespace: Namespace) -> Result<(), Error> {
+        let mut changes = Changes::new(upper, namespace);
+        let merged = view(rootfs)?;
+        let paths = changes.deleted(view(rootfs)?, lower).map_err(pack_error(rootfs))?;
+        self.add_tree(ROOTFS_DIFF, rootfs, Packer::selecting(merged, changes))?;
+        // Podman, too, has this entry only when something was deleted.
+        if !paths.is_empty() {
+            self.parts.push(Part::bytes(DELETED_FILES, deleted::format(&paths)));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a root file system without what is mounted on directories in it: a clone of its mount alone where that is
+/// allowed, so that files behind mount points are seen; else the path itself, where mount points are then not entered.
+fn view(rootfs: &Path) -> Result<OwnedFd, Error> {
+    let root = open_root(rootfs).map_err(|source| Error::Open {
+        path: rootfs.to_owned(),
+        source,
+    })?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let clone = open_tree(root.as_fd(), "", flags).and_then(|clone| {
+        // The clone only names the directory: it has to be opened for reading. That keeps its mount in use.
+        openat(
+            &clone,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    });
+    Ok(clone.unwrap_or(root))
+}

@@ -1,0 +1,279 @@
+//! Archives as the reading commands see them: entry by entry where the archive is a file, from front to back where it
+//! comes through a pipe.
+//!
+//! Invariant: what [`Archive::read`] hands out of a file is verified when it is handed out; out of a pipe, once it returns.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::args::value;
+use super::render::Stop;
+use super::render::failure::Failure;
+use crate::archive::format::MANIFEST;
+use crate::archive::{Digest, Error, Indexed, Reader, ReaderOptions, Source};
+use crate::error::ErrorKind;
+use crate::manifest::Manifest;
+use crate::request::Input;
+
+/// An archive that a command reads.
+#[derive(Debug)]
+pub struct Archive {
+    input: Input,
+    threads: NonZeroUsize,
+    doing: &'static str,
+}
+
+/// What an archive is, and what is in it.
+#[derive(Debug)]
+pub struct Summary {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// SHA-256 of its `SHA256SUMS`.
+    pub identity: Digest,
+    /// How it is compressed.
+    pub compression: String,
+    /// Length of the archive, bytes.
+    pub stored_bytes: u64,
+    /// Time of every entry, seconds since 1970.
+    pub mtime: u64,
+    /// Its entries, in their order.
+    pub entries: Vec<Entry>,
+}
+
+/// An entry of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: String,
+}
+
+/// Takes the content of an entry: its name, its size, and itself.
+pub type Take<'a> = &'a mut dyn FnMut(&str, u64, &mut dyn Read) -> Result<(), Stop>;
+
+impl Archive {
+    /// The archive that an argument names; `doing` completes "cannot … FILE".
+    pub fn new(file: PathBuf, threads: Option<NonZeroUsize>, doing: &'static str) -> Self {
+        Self::of(
+            value::input(file),
+            threads.unwrap_or_else(value::default_threads),
+            doing,
+        )
+    }
+
+    /// The archive of a request.
+    pub fn of(input: Input, threads: NonZeroUsize, doing: &'static str) -> Self {
+        Self { input, threads, doing }
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> String {
+        super::source_name(&self.input)
+    }
+
+    /// Opens it.
+    pub fn source(&self) -> Result<Source, Stop> {
+        let source = match &self.input {
+            Input::Stdin => Source::stdin(),
+            Input::File(path) => Source::open(path),
+        };
+        source.map_err(|error| self.fail(&error))
+    }
+
+    /// How it is read from front to back.
+    pub fn options(&self, source: &Source) -> ReaderOptions {
+        ReaderOptions {
+            threads: self.threads,
+            length: source.length(),
+            ..ReaderOptions::default()
+        }
+    }
+
+    /// Reads it, handing the entries that are `wanted` to `take`, in the order of the archive.
+    pub fn read(&self, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
+        match self.file() {
+            Some(file) => self.read_file(file, wanted, take),
+            None => self.read_stream(self.source()?, wanted, take),
+        }
+    }
+
+    /// The archive where it is a file, in which one can seek. What cannot be opened is told by [`Archive::source`].
+    fn file(&self) -> Option<File> {
+        let Input::File(path) = &self.input else { return None };
+        // A FIFO is not opened twice: its writer would see a reader go.
+        path.metadata()
+            .ok()
+            .filter(Metadata::is_file)
+            .and_then(|_| File::open(path).ok())
+    }
+
+    fn read_file(&self, file: File, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
+        let archive = Indexed::open(file).map_err(|error| self.fail(&error))?;
+        for (entry, _) in archive.entries().filter(|(entry, _)| wanted(entry.path.as_str())) {
+            let name = entry.path.as_str();
+            if let Some(mut content) = archive.entry(name, self.threads).map_err(|error| self.fail(&error))? {
+                take(name, entry.size, &mut content)?;
+            }
+        }
+        let closing = take_closing(archive.closing(), wanted, take)?;
+        let entries = archive
+            .entries()
+            .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
+        Ok(Summary {
+            manifest: archive.manifest().clone(),
+            identity: archive.identity(),
+            compression: archive.index().codec().to_string(),
+            stored_bytes: archive.stored_bytes(),
+            mtime: archive.index().mtime(),
+            entries: entries.chain(closing).collect(),
+        })
+    }
+
+    fn read_stream(&self, source: Source, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
+        let options = self.options(&source);
+        let mut reader = Reader::new(source, options).map_err(|error| self.fail(&error))?;
+        let manifest = reader.manifest().clone();
+        if wanted(MANIFEST) {
+            take(
+                MANIFEST,
+                reader.manifest_text().len() as u64,
+                &mut reader.manifest_text(),
+            )?;
+        }
+        while let Some(mut content) = reader.next().map_err(|error| self.fail(&error))? {
+            let (name, size) = (content.entry().path.to_string(), content.entry().size);
+            if wanted(&name) {
+                take(&name, size, &mut content)?;
+            }
+        }
+        let proof = reader.finish().map_err(|error| self.fail(&error))?;
+        let closing = take_closing(proof.closing(), wanted, take)?;
+        let entries = proof.index.entries().iter().zip(&proof.digests);
+        let entries = entries.map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
+        Ok(Summary {
+            manifest,
+            identity: proof.identity,
+            compression: proof.index.codec().to_string(),
+            stored_bytes: proof.stored_bytes,
+            mtime: proof.index.mtime(),
+            entries: entries.chain(closing).collect(),
+        })
+    }
+
+    /// Says what is wrong with it.
+    pub fn fail(&self, error: &Error) -> Stop {
+        let kind = error.kind();
+        let invalid = kind == ErrorKind::Archive;
+        let what = format!("cannot {} {}", self.doing, self.name());
+        let advice = invalid.then(|| super::ARCHIVE_ADVICE.to_owned());
+        Failure::new(what, kind, error).state(None).advice(advice).into()
+    }
+
+    /// Says what is wrong with it, where the error came through a reader.
+    pub fn fail_read(&self, error: io::Error) -> Stop {
+        let unwrapped = Error::from_io(error);
+        self.fail(&unwrapped.unwrap_or_else(|source| Error::Read { offset: 0, source }))
+    }
+
+    /// Says what went wrong between reading it and writing elsewhere.
+    pub fn fail_io(&self, error: io::Error, place: &Path) -> Stop {
+        match Error::from_io(error) {
+            Ok(error) => self.fail(&error),
+            Err(error) => {
+                let what = format!("cannot write {}", place.display());
+                Failure::new(what, ErrorKind::Other, &error).into()
+            }
+        }
+    }
+}
+
+/// The entries at the end, which were checked before anything else.
+fn take_closing(
+    closing: Vec<(&'static str, Vec<u8>)>,
+    wanted: &dyn Fn(&str) -> bool,
+    take: Take<'_>,
+) -> Result<Vec<Entry>, Stop> {
+    let entry = |(name, content): (&'static str, Vec<u8>)| {
+        let bytes = content.len() as u64;
+        if wanted(name) {
+            take(name, bytes, &mut content.as_slice())?;
+        }
+        Ok(Entry::new(name, bytes, Digest::of(&content)))
+    };
+    closing.into_iter().map(entry).collect()
+}
+
+impl Entry {
+    fn new(name: &str, bytes: u64, digest: Digest) -> Self {
+        Self {
+            name: name.to_owned(),
+            bytes,
+            sha256: digest.to_string(),
+        }
+    }
+}
+
+/// Entries by their names, or by the directory that they are in.
+#[derive(Debug)]
+pub struct Selection(Vec<String>);
+
+impl Selection {
+    /// These; none means all.
+    pub fn new(names: &[String]) -> Self {
+        Self(names.iter().map(|name| name.trim_end_matches('/').to_owned()).collect())
+    }
+
+    /// Whether an entry is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| covers(wanted, name))
+    }
+
+    /// The first name that no entry has.
+    pub fn missing<'a>(&'a self, entries: &[Entry]) -> Option<&'a str> {
+        let there = |wanted: &&String| entries.iter().any(|entry| covers(wanted, &entry.name));
+        self.0.iter().find(|wanted| !there(wanted)).map(String::as_str)
+    }
+}
+
+fn covers(wanted: &str, name: &str) -> bool {
+    name.strip_prefix(wanted)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// There is no such entry.
+pub fn no_entry(archive: &Archive, entry: &str) -> Stop {
+    let what = format!("there is no entry {entry} in {}", archive.name());
+    let advice = format!("`ckpt ls {}` lists them", archive.name());
+    Failure::bare(what, ErrorKind::Usage).advice(Some(advice)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_takes_names_and_directories() {
+        let selection = Selection::new(&["checkpoint/".to_owned(), "dump.log".to_owned()]);
+        for (name, want) in [
+            ("checkpoint/core-1.img", true),
+            ("dump.log", true),
+            ("dump.log2", false),
+            ("checkpoint2/x", false),
+            ("ckpt.json", false),
+        ] {
+            assert_eq!(selection.has(name), want, "{name}");
+        }
+        assert!(Selection::new(&[]).has("anything"));
+        let entries = [Entry {
+            name: "dump.log".into(),
+            bytes: 1,
+            sha256: String::new(),
+        }];
+        assert_eq!(selection.missing(&entries), Some("checkpoint"));
+    }
+}

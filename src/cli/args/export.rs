@@ -1,0 +1,413 @@
+//! Arguments of `ckpt export`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
+
+use super::usage::UsageError;
+use super::{CgroupsModeArg, EmptyNsArg, RuntimeArg, value};
+use crate::archive::Compression;
+use crate::manifest::DumpOptions;
+use crate::request::{ContainerRef, ExportRequest, RootfsChoice, RuntimeKind, Subject};
+
+/// zstd's level where none is given: beyond it time grows faster than archives shrink.
+pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
+/// gzip's level where none is given, gzip's own.
+pub const DEFAULT_GZIP_LEVEL: i32 = 6;
+
+const EXAMPLES: &str = "Examples:
+  ckpt export web -o web.ckpt                      stop web and keep it as a file
+  ckpt export web -o web.ckpt --leave-running      take a copy; web goes on
+  ckpt export db -o - --tcp-established | ssh b ckpt import -
+  ckpt export db -o db.ckpt --with-mount /data     the content of the bind mount too
+  ckpt export --images /dump --bundle /run/b --runtime runc -o old.ckpt
+
+Until the archive is complete, on disk and under its name, every failure leaves the container running, and an older \
+archive of the same name as it was.";
+
+/// Arguments of `ckpt export`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("subject").args(["container", "images"]).required(true)))]
+pub struct ExportArgs {
+    /// The container, as the runtime names it
+    #[arg(value_name = "CONTAINER", value_parser = value::name)]
+    container: Option<String>,
+    /// The archive to write, or - for standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    #[command(flatten)]
+    archive: ArchiveArgs,
+    #[command(flatten)]
+    content: ContentArgs,
+    #[command(flatten)]
+    foreign: ForeignArgs,
+    #[command(flatten)]
+    dump: DumpArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Runtime")]
+struct RuntimeArgs {
+    /// The container's runtime; auto asks each that is installed
+    #[arg(long, value_enum, value_name = "RUNTIME", default_value = "auto")]
+    runtime: RuntimeArg,
+    /// The runtime's state directory, if it is not the usual one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    runtime_root: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Archive")]
+struct ArchiveArgs {
+    /// How the archive is compressed
+    #[arg(short, long, value_enum, value_name = "HOW", default_value = "zstd")]
+    compress: CompressArg,
+    /// Level of compression: 1 to 19 for zstd (3 if not given), 1 to 9 for gzip (6 if not given)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    level: Option<i32>,
+    /// Threads that compress, one per processor if not given; the archive is the same with any number
+    #[arg(long, value_name = "N", value_parser = value::threads)]
+    threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What goes into it")]
+struct ContentArgs {
+    /// Root file system: diff takes the changes above an overlay, full all files; auto chooses
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "auto")]
+    rootfs: RootfsArg,
+    /// Take the content of the bind mount at DST along (repeatable)
+    #[arg(long, value_name = "DST", value_parser = value::destination)]
+    with_mount: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "A dump that somebody else made")]
+struct ForeignArgs {
+    /// Take these CRIU images instead of dumping a container
+    #[arg(long, value_name = "DIR", requires = "bundle", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute(), conflicts_with_all = ["page_server", "status_fd", "pre_dump", "work_path"])]
+    images: Option<PathBuf>,
+    /// The bundle the images belong to: config.json and the root file system
+    #[arg(long, value_name = "DIR", requires = "images", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute(), conflicts_with = "container")]
+    bundle: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "CRIU (an import repeats what it has to by itself)")]
+struct DumpArgs {
+    /// Let the container go on running after the export
+    #[arg(short = 'R', long)]
+    leave_running: bool,
+    /// Dump established TCP connections; the container needs the same address where it goes on
+    #[arg(long)]
+    tcp_established: bool,
+    /// Skip TCP connections that are not accepted yet
+    #[arg(long)]
+    tcp_skip_in_flight: bool,
+    /// Allow Unix sockets whose other end is outside the container
+    #[arg(long)]
+    ext_unix_sk: bool,
+    /// Allow a container that was started from a terminal which is not its own
+    #[arg(long)]
+    shell_job: bool,
+    /// Dump file locks
+    #[arg(long)]
+    file_locks: bool,
+    /// Link deleted files that are still open back into the file system
+    #[arg(long)]
+    link_remap: bool,
+    /// How CRIU treats cgroups
+    #[arg(long, value_enum, value_name = "MODE")]
+    manage_cgroups_mode: Option<CgroupsModeArg>,
+    /// Leave this namespace empty (repeatable)
+    #[arg(long, value_enum, value_name = "NS")]
+    empty_ns: Vec<EmptyNsArg>,
+    /// Punch pages that are dumped again out of the parent's images
+    #[arg(long)]
+    auto_dedup: bool,
+    /// CRIU's working directory, kept afterwards
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    work_path: Option<PathBuf>,
+    /// Dump only what changed since this archive, which --pre-dump made
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = value::absolute())]
+    parent: Option<PathBuf>,
+    /// Dump memory only, as a parent for a later export; the container goes on running
+    #[arg(long)]
+    pre_dump: bool,
+    /// Descriptor that gets one byte when the dump is under way
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+    status_fd: Option<i32>,
+    /// Send memory to this page server instead of into the archive
+    #[arg(long, value_name = "HOST:PORT", value_parser = value::host_port)]
+    page_server: Option<String>,
+}
+
+/// A compression as `--compress` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressArg {
+    Zstd,
+    Gzip,
+    None,
+}
+
+/// What of the root file system, as `--rootfs` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RootfsArg {
+    Auto,
+    Diff,
+    Full,
+    None,
+}
+
+impl TryFrom<ExportArgs> for ExportRequest {
+    type Error = UsageError;
+
+    fn try_from(args: ExportArgs) -> Result<Self, UsageError> {
+        Ok(Self {
+            rootfs: rootfs(&args.content, args.dump.pre_dump)?,
+            subject: subject(args.container, &args.foreign, args.runtime)?,
+            output: value::output(args.output),
+            compression: compression(&args.archive)?,
+            threads: args.archive.threads.unwrap_or_else(value::default_threads),
+            with_mounts: args.content.with_mount,
+            work_path: args.dump.work_path.clone(),
+            parent: args.dump.parent.clone(),
+            page_server: args.dump.page_server.clone(),
+            status_fd: args.dump.status_fd,
+            timestamp: value::source_date_epoch()?,
+            dump: dump_options(args.dump),
+        })
+    }
+}
+
+fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArgs) -> Result<Subject, UsageError> {
+    let kind: Option<RuntimeKind> = runtime.runtime.into();
+    match (container, &foreign.images, &foreign.bundle) {
+        (_, Some(images), Some(bundle)) => Ok(Subject::Images {
+            images: images.clone(),
+            bundle: bundle.clone(),
+            runtime: kind.ok_or(UsageError::ImagesWithoutRuntime)?,
+        }),
+        (container, _, _) => Ok(Subject::Container(ContainerRef {
+            // The argument group has made sure of one of the two; an empty name is refused by every runtime.
+            id: container.unwrap_or_default(),
+            runtime: kind,
+            state_root: runtime.runtime_root,
+        })),
+    }
+}
+
+fn compression(args: &ArchiveArgs) -> Result<Compression, UsageError> {
+    let level = |compression, default, max| match args.level {
+        None => Ok(default),
+        Some(level) if (1..=max).contains(&level) => Ok(level),
+        Some(level) => Err(UsageError::Level {
+            compression,
+            level,
+            min: 1,
+            max,
+        }),
+    };
+    match args.compress {
+        CompressArg::Zstd => Ok(Compression::Zstd {
+            level: level("zstd", DEFAULT_ZSTD_LEVEL, 19)?,
+        }),
+        CompressArg::Gzip => Ok(Compression::Gzip {
+            level: level("gzip", DEFAULT_GZIP_LEVEL, 9)?.unsigned_abs(),
+        }),
+        CompressArg::None if args.level.is_some() => Err(UsageError::LevelOfNothing),
+        CompressArg::None => Ok(Compression::None),
+    }
+}
+
+/// A pre-dump takes no files: they are taken with the dump that it is the parent of.
+fn rootfs(content: &ContentArgs, pre_dump: bool) -> Result<RootfsChoice, UsageError> {
+    match (content.rootfs, pre_dump) {
+        (RootfsArg::Diff | RootfsArg::Full, true) => Err(UsageError::PreDumpWithFiles),
+        (_, true) if !content.with_mount.is_empty() => Err(UsageError::PreDumpWithFiles),
+        (_, true) | (RootfsArg::None, false) => Ok(RootfsChoice::None),
+        (RootfsArg::Auto, false) => Ok(RootfsChoice::Auto),
+        (RootfsArg::Diff, false) => Ok(RootfsChoice::Diff),
+        (RootfsArg::Full, false) => Ok(RootfsChoice::Full),
+    }
+}
+
+fn dump_options(args: DumpArgs) -> DumpOptions {
+    DumpOptions {
+        leave_running: args.leave_running,
+        tcp_established: args.tcp_established,
+        tcp_skip_in_flight: args.tcp_skip_in_flight,
+        ext_unix_sk: args.ext_unix_sk,
+        shell_job: args.shell_job,
+        file_locks: args.file_locks,
+        link_remap: args.link_remap,
+        manage_cgroups_mode: args.manage_cgroups_mode.map(String::from),
+        empty_ns: args.empty_ns.into_iter().map(String::from).collect(),
+        pre_dump: args.pre_dump,
+        auto_dedup: args.auto_dedup,
+        page_server: args.page_server.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Command};
+    use super::*;
+    use crate::request::Output;
+
+    fn parse(line: &str) -> Result<ExportArgs, clap::Error> {
+        let words = ["ckpt", "export"].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            Command::Export(args) => Ok(*args),
+            other => panic!("not an export: {other:?}"),
+        }
+    }
+
+    fn request(line: &str) -> Result<ExportRequest, UsageError> {
+        ExportRequest::try_from(parse(line).unwrap())
+    }
+
+    #[test]
+    fn defaults() {
+        let request = request("web -o web.ckpt").unwrap();
+        let subject = ContainerRef {
+            id: "web".into(),
+            runtime: None,
+            state_root: None,
+        };
+        assert_eq!(request.subject, Subject::Container(subject));
+        assert_eq!(request.output, Output::File("web.ckpt".into()));
+        assert_eq!(
+            request.compression,
+            Compression::Zstd {
+                level: DEFAULT_ZSTD_LEVEL
+            }
+        );
+        assert_eq!(request.rootfs, RootfsChoice::Auto);
+        assert_eq!(request.dump, DumpOptions::default());
+        assert!(request.threads.get() >= 1);
+    }
+
+    #[test]
+    fn every_switch_of_criu_reaches_the_request() {
+        let line = "web -o - -R --tcp-established --tcp-skip-in-flight --ext-unix-sk --shell-job --file-locks \
+                    --link-remap --manage-cgroups-mode ignore --empty-ns network --auto-dedup --work-path /w \
+                    --parent /p.ckpt --pre-dump --status-fd 3 --page-server b:4000";
+        let request = request(line).unwrap();
+        assert_eq!(request.output, Output::Stdout);
+        let want = DumpOptions {
+            leave_running: true,
+            tcp_established: true,
+            tcp_skip_in_flight: true,
+            ext_unix_sk: true,
+            shell_job: true,
+            file_locks: true,
+            link_remap: true,
+            manage_cgroups_mode: Some("ignore".into()),
+            empty_ns: vec!["network".into()],
+            pre_dump: true,
+            auto_dedup: true,
+            page_server: true,
+        };
+        assert_eq!(request.dump, want);
+        assert_eq!(request.rootfs, RootfsChoice::None);
+        assert_eq!(request.work_path, Some("/w".into()));
+        assert_eq!(request.parent, Some("/p.ckpt".into()));
+        assert_eq!(request.status_fd, Some(3));
+        assert_eq!(request.page_server.as_deref(), Some("b:4000"));
+    }
+
+    #[test]
+    fn compressions() {
+        let cases = [
+            ("web -o f -c none", Ok(Compression::None)),
+            ("web -o f -c gzip", Ok(Compression::Gzip { level: 6 })),
+            ("web -o f --compress gzip --level 9", Ok(Compression::Gzip { level: 9 })),
+            ("web -o f --level 19", Ok(Compression::Zstd { level: 19 })),
+            (
+                "web -o f --level 20",
+                Err(UsageError::Level {
+                    compression: "zstd",
+                    level: 20,
+                    min: 1,
+                    max: 19,
+                }),
+            ),
+            (
+                "web -o f -c gzip --level -1",
+                Err(UsageError::Level {
+                    compression: "gzip",
+                    level: -1,
+                    min: 1,
+                    max: 9,
+                }),
+            ),
+            ("web -o f -c none --level 1", Err(UsageError::LevelOfNothing)),
+        ];
+        for (line, want) in cases {
+            assert_eq!(request(line).map(|request| request.compression), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_dump_of_somebody_else_names_its_runtime() {
+        let request_of = |line| request(line).map(|request| request.subject);
+        let want = Subject::Images {
+            images: "/i".into(),
+            bundle: "/b".into(),
+            runtime: RuntimeKind::Crun,
+        };
+        assert_eq!(request_of("--images /i --bundle /b --runtime crun -o f"), Ok(want));
+        assert_eq!(
+            request_of("--images /i --bundle /b -o f"),
+            Err(UsageError::ImagesWithoutRuntime)
+        );
+    }
+
+    #[test]
+    fn a_pre_dump_takes_no_files() {
+        assert_eq!(
+            request("w -o f --pre-dump --rootfs full").unwrap_err(),
+            UsageError::PreDumpWithFiles
+        );
+        assert_eq!(
+            request("w -o f --pre-dump --with-mount /d").unwrap_err(),
+            UsageError::PreDumpWithFiles
+        );
+        assert_eq!(
+            request("w -o f --pre-dump --rootfs none").unwrap().rootfs,
+            RootfsChoice::None
+        );
+    }
+
+    #[test]
+    fn what_the_parser_refuses() {
+        let wrong = [
+            "",
+            "web",
+            "-o f",
+            "web -o f --images /i --bundle /b",
+            "--images /i -o f",
+            "--bundle /b web -o f",
+            "a/b -o f",
+            "web -o f --rootfs some",
+            "web -o f --status-fd 1",
+            "web -o f --page-server b",
+            "web -o f --with-mount data",
+            "web -o f --threads 0",
+            "web -o f --empty-ns pid",
+            "--images /i --bundle /b --runtime runc -o f --pre-dump",
+        ];
+        for line in wrong {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

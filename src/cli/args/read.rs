@@ -1,0 +1,170 @@
+//! Arguments of the commands that only read: `verify`, `inspect`, `ls`, `cat`, `extract`, `check`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::{RuntimeArg, value};
+use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
+
+const VERIFY_EXAMPLES: &str = "Examples:
+  ckpt verify web.ckpt && echo good
+  ssh a cat web.ckpt | ckpt verify -
+
+The identity that is printed is the SHA-256 of the list of all checksums: two archives with the same identity have \
+the same content.";
+const INSPECT_EXAMPLES: &str = "Examples:
+  ckpt inspect web.ckpt
+  ckpt inspect web.ckpt --json | jq .manifest.container";
+const LS_EXAMPLES: &str = "Examples:
+  ckpt ls web.ckpt
+  ckpt ls -l web.ckpt checkpoint";
+const CAT_EXAMPLES: &str = "Examples:
+  ckpt cat web.ckpt config.dump | jq .
+  ckpt cat web.ckpt rootfs-diff.tar | tar t
+
+The entry is checked while it is written: exit status 0 means that every byte was right.";
+const EXTRACT_EXAMPLES: &str = "Examples:
+  ckpt extract web.ckpt -C web/
+  ckpt extract web.ckpt checkpoint dump.log -C web/
+
+Nothing is overwritten, and nothing is written outside the directory.";
+const CHECK_EXAMPLES: &str = "Examples:
+  ckpt check                can this host export containers?
+  ckpt check web.ckpt       would this archive start here?
+  ckpt check -              the same, read from standard input
+
+Exit status 0: no line is an error (there may be warnings); 3: something has to change on this host first.";
+
+/// Arguments of `ckpt verify`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct VerifyArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Threads that decompress and verify, one per processor if not given
+    #[arg(long, value_name = "N", value_parser = value::threads)]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Arguments of `ckpt inspect`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct InspectArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// Arguments of `ckpt ls`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = LS_EXAMPLES)]
+pub struct LsArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Only these entries, or what is below these directories
+    #[arg(value_name = "ENTRY")]
+    pub entries: Vec<String>,
+    /// Add mode, owner, size and time to each name
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// Arguments of `ckpt cat`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = CAT_EXAMPLES)]
+pub struct CatArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The entry, as ckpt ls prints it
+    #[arg(value_name = "ENTRY")]
+    pub entry: String,
+}
+
+/// Arguments of `ckpt extract`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXTRACT_EXAMPLES)]
+pub struct ExtractArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Only these entries, or what is below these directories
+    #[arg(value_name = "ENTRY")]
+    pub entries: Vec<String>,
+    /// Where to; made if it is not there
+    #[arg(short = 'C', long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
+    pub directory: PathBuf,
+    /// Threads that decompress and verify, one per processor if not given
+    #[arg(long, value_name = "N", value_parser = value::threads)]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Arguments of `ckpt check`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct CheckArgs {
+    /// An archive to compare this host with, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Look at this runtime; auto takes the one that made the archive, or each that is installed
+    #[arg(long, value_enum, value_name = "RUNTIME", default_value = "auto")]
+    pub runtime: RuntimeArg,
+    /// The runtime's state directory, if it is not the usual one
+    #[arg(long, value_name = "DIR", requires = "file", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute())]
+    pub runtime_root: Option<PathBuf>,
+    /// The container's name as it would be given to ckpt import
+    #[arg(short, long, value_name = "NAME", requires = "file", value_parser = value::name)]
+    pub name: Option<String>,
+    /// The root file system as it would be given to ckpt import
+    #[arg(long, value_name = "DIR", requires = "file", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute())]
+    pub root: Option<PathBuf>,
+    /// The bundle directory as it would be given to ckpt import
+    #[arg(long, value_name = "DIR", requires = "file", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = value::absolute())]
+    pub bundle: Option<PathBuf>,
+    /// A mapped bind mount as it would be given to ckpt import (repeatable)
+    #[arg(long, value_name = "DST=SRC", requires = "file", value_parser = value::map_mount)]
+    pub map_mount: Vec<MapMount>,
+}
+
+impl CheckArgs {
+    /// The import that an archive is checked for: one that allows nothing, so that everything it asks for is told.
+    pub fn request(&self) -> Option<ImportRequest> {
+        Some(ImportRequest {
+            input: value::input(self.file.clone()?),
+            threads: value::default_threads(),
+            name: self.name.clone(),
+            runtime: self.runtime.into(),
+            allow_other_runtime: false,
+            state_root: self.runtime_root.clone(),
+            bundle: self.bundle.clone(),
+            root: self.root.clone(),
+            ignore_rootfs: false,
+            map_mounts: self.map_mount.clone(),
+            allow_mounts: Vec::new(),
+            allow_all_mounts: false,
+            allow_hooks: false,
+            allow_criu_config: false,
+            allow_annotations: Vec::new(),
+            allow_devices: Vec::new(),
+            cgroup_parent: None,
+            ignore_cgroup_limits: false,
+            netns: Netns::Keep,
+            hostname: None,
+            pages: None,
+            console_socket: None,
+            pid_file: None,
+            parents: Vec::new(),
+            restore: RestoreOptions::default(),
+            work_path: None,
+            dry_run: true,
+            no_restore: false,
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! What `--progress json` and `--json` write to standard error: one object per line.
+//!
+//! The shape is declared here once; `schema/events-v1.schema.json` is generated from it. Fields may be added, none is
+//! removed or changes its meaning within version 1.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::failure::Failure;
+use crate::event::Phase;
+
+/// One line on standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Line {
+    /// A phase begins.
+    Phase {
+        /// Its name.
+        phase: PhaseName,
+        /// Content bytes it will handle, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// Content bytes handled since the phase began; at most ten lines a second.
+    Progress {
+        /// The phase.
+        phase: PhaseName,
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// Something to know that is not an error.
+    Warning {
+        /// The text, one line.
+        message: String,
+    },
+    /// The container is no longer frozen.
+    Frozen {
+        /// How long it was.
+        seconds: f64,
+    },
+    /// An export that went to standard output is complete.
+    Exported(Exported),
+    /// The command failed. Always the last line.
+    Error(Failure),
+}
+
+/// What an export made.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Exported {
+    /// The container.
+    pub container: String,
+    /// The archive; `null` for standard output.
+    pub archive: Option<PathBuf>,
+    /// SHA-256 of the archive's `SHA256SUMS`, which is its identity.
+    pub identity: String,
+    /// Bytes of all entries together.
+    pub content_bytes: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// How long the container was frozen; `null` for a dump that somebody else made.
+    pub frozen_seconds: Option<f64>,
+    /// Whether the container runs on.
+    pub running: bool,
+}
+
+/// A phase of an export or an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhaseName {
+    /// The container and the host are looked at.
+    Inspect,
+    /// CRIU dumps the container's processes.
+    Dump,
+    /// Memory is written into the archive.
+    Memory,
+    /// Files are written into the archive.
+    Files,
+    /// The archive is synchronised to disk and put in place.
+    Commit,
+    /// The archive is read and verified.
+    Verify,
+    /// Bundle, files, mounts and cgroups are prepared.
+    Prepare,
+    /// The runtime restores the container.
+    Restore,
+}
+
+impl From<Phase> for PhaseName {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Inspect => Self::Inspect,
+            Phase::Dump => Self::Dump,
+            Phase::Memory => Self::Memory,
+            Phase::Files => Self::Files,
+            Phase::Commit => Self::Commit,
+            Phase::Verify => Self::Verify,
+            Phase::Prepare => Self::Prepare,
+            Phase::Restore => Self::Restore,
+        }
+    }
+}
+
+impl Line {
+    /// The line for how long a container was frozen.
+    pub fn frozen(duration: Duration) -> Self {
+        Self::Frozen {
+            seconds: duration.as_secs_f64(),
+        }
+    }
+}
+
+/// A value as JSON on one line. Our own types have only string keys and finite numbers, so nothing can fail.
+pub fn line<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The JSON Schema of [`Line`], as `schema/events-v1.schema.json` holds it.
+#[must_use]
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Line);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn lines() {
+        let error = Failure::bare("cannot", ErrorKind::Archive);
+        let lines = [
+            Line::Phase {
+                phase: PhaseName::Dump,
+                total: None,
+            },
+            Line::Progress {
+                phase: PhaseName::Memory,
+                bytes: 1,
+                total: Some(2),
+            },
+            Line::Warning { message: "a\nb".into() },
+            Line::frozen(Duration::from_millis(420)),
+            Line::Error(error),
+        ];
+        insta::assert_snapshot!(lines.map(|each| line(&each)).join("\n"), @r#"
+        {"event":"phase","phase":"dump"}
+        {"event":"progress","phase":"memory","bytes":1,"total":2}
+        {"event":"warning","message":"a\nb"}
+        {"event":"frozen","seconds":0.42}
+        {"event":"error","kind":"archive","exit_code":4,"what":"cannot","causes":[]}
+        "#);
+    }
+}

@@ -1,0 +1,178 @@
+//! Action scripts: how CRIU stops and asks.
+//!
+//! CRIU starts the session's script at each step of a dump or restore and waits for it. At the steps that matter the script
+//! calls `ckpt criu-action`, which connects to the session's socket, says which step it is, and waits for the answer.
+//! **Whatever goes wrong on this way counts as no**: a missing socket, a dead ckpt, a garbled answer. CRIU then resumes the
+//! container (dump) or kills what it restored (restore).
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest request that a script may send, bytes.
+const REQUEST_LIMIT: u64 = 256;
+/// How long a connected script may take to say what it wants. It writes at once; only a stranger would not.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The answer that lets CRIU go on.
+const YES: &[u8] = b"yes\n";
+
+/// A step of CRIU at which it asks ckpt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Dump: every image is written, every task stopped. After a yes the tasks are killed (or resumed).
+    PostDump,
+    /// Restore: every task is restored and none runs yet. After a no they are killed.
+    PostRestore,
+}
+
+impl ActionKind {
+    /// CRIU's name of the step.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PostDump => "post-dump",
+            Self::PostRestore => "post-restore",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::PostDump, Self::PostRestore]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// A question of CRIU. Dropping it says no.
+#[derive(Debug)]
+pub struct Action {
+    kind: ActionKind,
+    init_pid: Option<i32>,
+    reply: UnixStream,
+}
+
+impl Action {
+    /// Reads the question from a connection of the action script.
+    pub(super) fn receive(stream: UnixStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
+        let mut text = String::new();
+        (&stream).take(REQUEST_LIMIT).read_to_string(&mut text)?;
+        let mut words = text.split_whitespace();
+        let kind = words
+            .next()
+            .and_then(ActionKind::parse)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        let init_pid = words.next().and_then(|pid| pid.parse().ok());
+        Ok(Self {
+            kind,
+            init_pid,
+            reply: stream,
+        })
+    }
+
+    /// The step.
+    #[must_use]
+    pub const fn kind(&self) -> ActionKind {
+        self.kind
+    }
+
+    /// The container's first process as this host sees it, where CRIU told.
+    #[must_use]
+    pub const fn init_pid(&self) -> Option<i32> {
+        self.init_pid
+    }
+
+    /// Lets CRIU go on.
+    pub(super) fn accept(mut self) -> io::Result<()> {
+        self.reply.write_all(YES)
+    }
+}
+
+/// The script that CRIU starts: steps without interest end at once, the others ask ckpt. CRIU takes a script that fails or
+/// is killed for a no.
+pub(super) fn script(helper: &str, socket: &str) -> String {
+    format!(
+        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} criu-action --socket {} ;;\nesac\n",
+        ActionKind::PostDump.name(),
+        ActionKind::PostRestore.name(),
+        shell_word(helper),
+        shell_word(socket),
+    )
+}
+
+fn shell_word(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The script's end of the conversation: asks the session at `socket` about `action` and waits for the answer.
+///
+/// # Errors
+/// Any failure, and any answer but yes, is an error: the caller exits with a status other than 0.
+pub fn run_action(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(format!("{action} {}\n", init_pid.unwrap_or("-")).as_bytes())?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut answer = Vec::new();
+    // No time limit: the answer comes when the archive is on disk, and a ckpt that dies closes the connection.
+    stream.take(YES.len() as u64 + 1).read_to_end(&mut answer)?;
+    if answer == YES {
+        Ok(())
+    } else {
+        Err(io::Error::other("ckpt did not agree"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    fn ask(answer: impl FnOnce(Action) + Send) -> io::Result<()> {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| run_action(&socket, "post-dump", Some("17")));
+            answer(Action::receive(listener.accept().unwrap().0).unwrap());
+            asking.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn an_accepted_action_is_a_yes() {
+        ask(|action| {
+            assert_eq!((action.kind(), action.init_pid()), (ActionKind::PostDump, Some(17)));
+            action.accept().unwrap();
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_dropped_action_is_a_no() {
+        assert!(ask(drop).is_err());
+    }
+
+    #[test]
+    fn without_a_socket_the_answer_is_no() {
+        assert!(run_action(Path::new("/nonexistent/socket"), "post-dump", None).is_err());
+    }
+
+    #[test]
+    fn an_unknown_action_is_not_understood() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"pre-everything 1\n").unwrap();
+        drop(theirs);
+        assert!(Action::receive(ours).is_err());
+    }
+
+    #[test]
+    fn the_script_quotes_its_words() {
+        let text = script("/opt/it's here/ckpt", "/run/s");
+        assert!(
+            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' ;;"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! What can go wrong between ckpt and CRIU.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::ErrorKind;
+
+/// An error of a CRIU session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory of the session could not be used.
+    #[error("{operation} {path}", path = path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The runtime could not be started or waited for.
+    #[error("running {program}")]
+    Run {
+        /// The program.
+        program: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The runtime ended before CRIU reached the expected action.
+    #[error("{program} ended with {status} before CRIU reached {expected}{}", quote(.lines))]
+    Ended {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// The action that was waited for.
+        expected: &'static str,
+        /// The last error lines of CRIU's log and of the runtime.
+        lines: Vec<String>,
+    },
+    /// The runtime failed after everything was acknowledged.
+    #[error("{program} ended with {status}{}", quote(.lines))]
+    Failed {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// The last error lines of CRIU's log and of the runtime.
+        lines: Vec<String>,
+    },
+    /// The action script's answer did not reach it: the script or CRIU is gone.
+    #[error("CRIU no longer waits for the answer to {action}")]
+    AnswerLost {
+        /// The action.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A value cannot be written into CRIU's option file.
+    #[error("the value of {option} cannot be given to CRIU: it has a quote, a backslash or a line break")]
+    OptionValue {
+        /// The option.
+        option: String,
+    },
+    /// The command `ckpt` that the action script calls cannot be found.
+    #[error("cannot find the ckpt command for CRIU's action script")]
+    NoHelper(#[source] io::Error),
+    /// An image of CRIU has another form than expected.
+    #[error("{image} is not a CRIU image of the expected form: {why}")]
+    Image {
+        /// The image's name.
+        image: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The caller asked to stop.
+    #[error("stopped by a signal")]
+    Interrupted,
+}
+
+impl Error {
+    /// The class of this error. Whether it counts as a failed dump or a failed restore is for the pipeline to say.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoHelper(_) => ErrorKind::Host,
+            Self::OptionValue { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+}
+
+fn quote(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n    {line}")).collect()
+}

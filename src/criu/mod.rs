@@ -1,0 +1,23 @@
+//! CRIU as ckpt sees it: a session beside the runtime's own CRIU, its action scripts, logs, statistics and images.
+//!
+//! runc and crun start CRIU themselves and keep doing so, so that their state, monitors and cgroups stay right. ckpt adds
+//! to *their* CRIU through a private option file (`CRIU_CONFIG_FILE`): an action script that talks to ckpt over a
+//! socket, and switches that the runtime has no flag for.
+
+mod actions;
+mod error;
+pub mod images;
+mod log;
+mod netns;
+mod options;
+mod session;
+pub mod stats;
+mod work;
+
+pub use actions::{Action, ActionKind, run_action};
+pub use error::Error;
+pub use log::{error_lines, frozen_for};
+pub use netns::{ImageNetns, image_netns, set_image_netns};
+pub use options::OptionFile;
+pub use session::{Commit, Hook, Logs, Running, Session, helper};
+pub use work::WorkDir;

@@ -1,0 +1,116 @@
+//! One export: freeze the container, take everything into the archive, and only then let it go.
+
+mod contents;
+mod describe;
+mod failure;
+mod files;
+mod foreign;
+mod frozen;
+mod images;
+mod parent;
+mod records;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::archive::{Digest, Sink};
+use crate::criu::{Hook, WorkDir};
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::request::{ContainerRef, ExportRequest, Output, Subject};
+use crate::runtime::{self, ContainerLock};
+use crate::sys;
+
+use contents::Contents;
+use failure::Failing;
+use frozen::Dump;
+
+/// What an export made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// The container.
+    pub container: String,
+    /// The archive; `None` for standard output.
+    pub archive: Option<PathBuf>,
+    /// Its identity: the digest of its `SHA256SUMS`.
+    pub identity: Digest,
+    /// Bytes of content in it.
+    pub content_bytes: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// How long the container was frozen; `None` for images that somebody else made.
+    pub frozen: Option<Duration>,
+    /// Whether the container runs on.
+    pub running: bool,
+}
+
+/// Exports what the request names. `interrupted` is asked now and then: a yes refuses the dump, and the container runs on.
+///
+/// # Errors
+/// Whatever fails, an older archive at the same place is untouched; from [`Error::Dump`] the caller learns what state the
+/// container is in, which is that it runs.
+pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Report, Error> {
+    match &request.subject {
+        Subject::Container(container) => running(request, container, events, interrupted),
+        Subject::Images {
+            images,
+            bundle,
+            runtime,
+        } => foreign::export(request, images, bundle, *runtime, events, interrupted),
+    }
+}
+
+fn running(
+    request: &ExportRequest,
+    container: &ContainerRef,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Report, Error> {
+    events.emit(Event::Phase {
+        phase: Phase::Inspect,
+        total: None,
+    });
+    let (runtime, target) = runtime::find(container)?;
+    if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
+        return Err(Error::NoMemoryTracking);
+    }
+    let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
+    let failing = Failing {
+        runtime: &*runtime,
+        target: &target,
+    };
+
+    let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
+    let work = work_dir(request).map_err(|error| failing.error(error))?;
+    let contents = Contents::of_container(request, &*runtime, &target).map_err(|error| failing.error(error))?;
+    let dump = Dump {
+        request,
+        runtime: &*runtime,
+        target: &target,
+        work: &work,
+        events,
+        interrupted,
+    };
+    let taken = dump
+        .take(contents, sink)
+        .map_err(|error| failing.with_log(error, &work))?;
+
+    let running = request.dump.leave_running || request.dump.pre_dump;
+    Ok(Report {
+        container: target.id.clone(),
+        running,
+        frozen: Some(taken.frozen),
+        ..taken.report
+    })
+}
+
+fn open_sink(output: &Output) -> Result<Sink, Error> {
+    Ok(match output {
+        Output::File(path) => Sink::create(path)?,
+        Output::Stdout => Sink::stdout()?,
+    })
+}
+
+fn work_dir(request: &ExportRequest) -> Result<WorkDir, Error> {
+    Ok(request.work_path.as_deref().map_or_else(WorkDir::create, WorkDir::at)?)
+}

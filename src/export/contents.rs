@@ -1,0 +1,193 @@
+//! What goes into an archive, in the archive's order.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::Files;
+use super::images::Images;
+use super::parent::Parent;
+use super::{describe, records};
+use crate::archive::{ArchivePath, Sink, Writer};
+use crate::cgroup;
+use crate::criu::Hook;
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::manifest::Manifest;
+use crate::mounts::{self, MountTable};
+use crate::request::{ExportRequest, RuntimeKind};
+use crate::runtime::{Runtime, Target};
+
+/// How much of CRIU's log goes into an archive, bytes from its end.
+const LOG_KEPT: u64 = 16 * 1024 * 1024;
+
+/// What CRIU left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dumped<'a> {
+    /// Its images.
+    pub(super) images: &'a Path,
+    /// Its log, where there is one.
+    pub(super) log: Option<&'a Path>,
+    /// How long the container has been frozen.
+    pub(super) frozen: Duration,
+    /// Statistics that CRIU wrote, of a dump that somebody else made.
+    pub(super) stats: Option<&'a Path>,
+}
+
+/// What goes into an archive, before it is written.
+#[derive(Debug)]
+pub(super) struct Contents {
+    manifest: Manifest,
+    spec: serde_json::Value,
+    timestamp: u64,
+    files: Files,
+    cgroup_of: Option<i32>,
+    parent: Option<Parent>,
+}
+
+impl Contents {
+    /// What is exported of a running container.
+    pub(super) fn of_container(request: &ExportRequest, runtime: &dyn Runtime, target: &Target) -> Result<Self, Error> {
+        let version = runtime.version()?;
+        let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
+        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        let parent = request
+            .parent
+            .as_deref()
+            .map(|path| Parent::open(path, target))
+            .transpose()?;
+        let timestamp = describe::timestamp(request);
+        let mut manifest = describe::manifest(request, runtime.kind(), version, target, binds, timestamp)?;
+        manifest.parent = parent.as_ref().map(Parent::identity);
+        Ok(Self {
+            manifest,
+            spec: target.spec.clone(),
+            timestamp,
+            files,
+            cgroup_of: Some(target.pid),
+            parent,
+        })
+    }
+
+    /// What is exported of a dump that somebody else made.
+    pub(super) fn of_images(
+        request: &ExportRequest,
+        kind: RuntimeKind,
+        version: Option<String>,
+        target: &Target,
+    ) -> Result<Self, Error> {
+        let binds = mounts::bind::declared(&target.spec, &target.bundle)?
+            .into_iter()
+            .map(describe::declared)
+            .collect::<Vec<_>>();
+        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        let timestamp = describe::timestamp(request);
+        let version = version.unwrap_or_else(|| "unknown".to_owned());
+        let manifest = describe::manifest(request, kind, version, target, binds, timestamp)?;
+        Ok(Self {
+            manifest,
+            spec: target.spec.clone(),
+            timestamp,
+            files,
+            cgroup_of: None,
+            parent: None,
+        })
+    }
+
+    /// Puts the parent's images where CRIU looks for them; the path is relative to the images directory.
+    pub(super) fn place_parent(&self, work: &Path) -> Result<Option<PathBuf>, Error> {
+        self.parent.as_ref().map(|parent| parent.place(work)).transpose()
+    }
+
+    /// Time of all entries, seconds since 1970.
+    pub(super) const fn timestamp(&self) -> u64 {
+        self.timestamp
+    }
+
+    /// Writes every entry. The container is frozen meanwhile, so that its memory and its files agree.
+    pub(super) fn write(
+        mut self,
+        writer: &mut Writer<Sink>,
+        dumped: &Dumped<'_>,
+        events: &dyn Events,
+        interrupted: Hook<'_>,
+    ) -> Result<(), Error> {
+        let captured = self.files.capture(events)?;
+        self.manifest.filesystem = captured.describe();
+        for (destination, entry) in captured.mounts() {
+            let mount = self
+                .manifest
+                .bind_mounts
+                .iter_mut()
+                .find(|mount| mount.destination == *destination);
+            mount.into_iter().for_each(|mount| mount.entry = Some(entry.clone()));
+        }
+        small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
+        events.emit(Event::Phase {
+            phase: Phase::Files,
+            total: Some(captured.size()),
+        });
+        captured.write(writer)?;
+        let images = Images::list(dumped.images)?;
+        events.emit(Event::Phase {
+            phase: Phase::Memory,
+            total: Some(images.size),
+        });
+        images.write(writer, events, interrupted)?;
+        add(writer, "stats-dump", &images.stats(dumped)?)?;
+        if let Some(log) = dumped.log {
+            add(writer, "dump.log", &log_text(log)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The entries before the files.
+fn small_entries(
+    writer: &mut Writer<Sink>,
+    manifest: &Manifest,
+    spec: &serde_json::Value,
+    cgroup_of: Option<i32>,
+) -> Result<(), Error> {
+    add_json(writer, "ckpt.json", manifest)?;
+    add_json(writer, "config.dump", &records::config_dump(manifest))?;
+    add_json(writer, "spec.dump", spec)?;
+    add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
+    add(writer, "network.status", records::NETWORK_STATUS)?;
+    if let Some(pid) = cgroup_of {
+        let mounts = MountTable::of_self()?;
+        let subject = cgroup::Subject {
+            pid,
+            mounts: &mounts,
+            directories: Default::default(),
+        };
+        add(writer, "cgroup.json", &cgroup::record(&subject)?.to_json()?)?;
+    }
+    Ok(())
+}
+
+fn add(writer: &mut Writer<Sink>, name: &str, content: &[u8]) -> Result<(), Error> {
+    Ok(writer.add_bytes(&ArchivePath::try_from(name)?, content)?)
+}
+
+fn add_json(writer: &mut Writer<Sink>, name: &'static str, value: &impl serde::Serialize) -> Result<(), Error> {
+    add(
+        writer,
+        name,
+        &records::text(value).map_err(|source| Error::Json { entry: name, source })?,
+    )
+}
+
+/// CRIU's log, of a very long one the end: its last lines say most.
+fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
+    let read = |file: &mut File| -> io::Result<Vec<u8>> {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_KEPT)))?;
+        let mut text = Vec::new();
+        file.take(LOG_KEPT).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    read(&mut file).map_err(|error| Error::io("reading", path, error))
+}

@@ -1,0 +1,77 @@
+//! An archive of a dump that somebody else made: CRIU's images in a directory, and the bundle that they belong to.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::contents::{Contents, Dumped};
+use super::failure::DUMP_LOG;
+use super::frozen::write_archive;
+use super::{Report, open_sink};
+use crate::criu::Hook;
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::request::{ExportRequest, RuntimeKind};
+use crate::runtime::{self, Target};
+
+/// CRIU's statistics, and the mark of a complete dump.
+const STATS: &str = "stats-dump";
+
+/// Writes the archive. Nothing but the output is written to.
+pub(super) fn export(
+    request: &ExportRequest,
+    images: &Path,
+    bundle: &Path,
+    kind: RuntimeKind,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Report, Error> {
+    events.emit(Event::Phase {
+        phase: Phase::Inspect,
+        total: None,
+    });
+    let target = target(bundle)?;
+    check_complete(images)?;
+    let version = runtime::open(kind, None).and_then(|runtime| runtime.version());
+    let contents = Contents::of_images(request, kind, version.ok(), &target)?;
+    let sink = open_sink(&request.output)?;
+    let stats = images.join(STATS);
+    let log = images.join(DUMP_LOG);
+    let dumped = Dumped {
+        images,
+        log: log.exists().then_some(log.as_path()),
+        frozen: Duration::ZERO,
+        stats: stats.exists().then_some(stats.as_path()),
+    };
+    write_archive(request, &target.id, contents, sink, &dumped, events, interrupted)
+}
+
+/// The container as its bundle describes it. No process of it is known.
+fn target(bundle: &Path) -> Result<Target, Error> {
+    let bundle = fs::canonicalize(bundle).map_err(|error| Error::io("resolving", bundle, error))?;
+    let path = bundle.join("config.json");
+    let text = fs::read(&path).map_err(|error| Error::io("reading", &path, error))?;
+    let spec: serde_json::Value = serde_json::from_slice(&text).map_err(|source| Error::Json {
+        entry: "config.json",
+        source,
+    })?;
+    let root = spec.pointer("/root/path").and_then(serde_json::Value::as_str);
+    Ok(Target {
+        id: bundle
+            .file_name()
+            .map_or_else(|| "container".to_owned(), |name| name.to_string_lossy().into_owned()),
+        pid: 0,
+        status: "dumped".to_owned(),
+        rootfs: bundle.join(root.unwrap_or("rootfs")),
+        bundle,
+        created: None,
+        spec,
+    })
+}
+
+/// Without an inventory there is no dump; without CRIU's statistics it may be one that was refused.
+fn check_complete(images: &Path) -> Result<(), Error> {
+    let inventory = images.join("inventory.img");
+    fs::metadata(&inventory).map_err(|error| Error::io("looking for CRIU's images:", &inventory, error))?;
+    Ok(())
+}

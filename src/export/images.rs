@@ -1,0 +1,137 @@
+//! CRIU's images on their way into the archive.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::contents::Dumped;
+use crate::archive::format::CHECKPOINT;
+use crate::archive::{ArchivePath, Sink, Writer};
+use crate::criu::Hook;
+use crate::criu::images::{PE_LAZY, PE_PARENT, PE_PRESENT, Pagemap};
+use crate::criu::stats::DumpStats;
+use crate::error::Error;
+use crate::event::{Event, Events};
+
+/// Largest pagemap that is read for its counts, bytes: some fifteen million ranges.
+const PAGEMAP_LIMIT: u64 = 256 * 1024 * 1024;
+/// Bytes after which progress is told, and the caller asked whether to go on.
+const STRIDE: u64 = 8 * 1024 * 1024;
+
+/// The images of a dump, in the archive's order.
+#[derive(Debug)]
+pub(super) struct Images {
+    files: Vec<(String, PathBuf, u64)>,
+    pub(super) size: u64,
+}
+
+impl Images {
+    /// Lists the regular files of CRIU's directory. A link to the parent's images is no part of an archive.
+    pub(super) fn list(directory: &Path) -> Result<Self, Error> {
+        let fault = |error| Error::io("listing", directory, error);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(directory).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
+            let metadata = entry.metadata().map_err(fault)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // A dump that somebody else made may have CRIU's log and statistics among its images.
+            if metadata.is_file() && name != "stats-dump" && !name.ends_with(".log") {
+                files.push((name, entry.path(), metadata.len()));
+            }
+        }
+        files.sort();
+        let size = files.iter().map(|(_, _, size)| size).sum();
+        Ok(Self { files, size })
+    }
+
+    /// Writes them all.
+    pub(super) fn write(
+        &self,
+        writer: &mut Writer<Sink>,
+        events: &dyn Events,
+        interrupted: Hook<'_>,
+    ) -> Result<(), Error> {
+        let (mut done, mut told) = (0, 0);
+        for (name, path, size) in &self.files {
+            let entry = ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?;
+            let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
+            writer.add(
+                &entry,
+                *size,
+                Told {
+                    file,
+                    done: &mut done,
+                    told: &mut told,
+                    events,
+                    interrupted,
+                },
+            )?;
+        }
+        events.emit(Event::Progress { bytes: done });
+        Ok(())
+    }
+
+    /// The content of `stats-dump`.
+    pub(super) fn stats(&self, dumped: &Dumped<'_>) -> Result<Vec<u8>, Error> {
+        if let Some(path) = dumped.stats {
+            return fs::read(path).map_err(|error| Error::io("reading", path, error));
+        }
+        let frozen = u32::try_from(dumped.frozen.as_micros()).unwrap_or(u32::MAX);
+        let mut stats = DumpStats {
+            frozen_time: frozen,
+            ..DumpStats::default()
+        };
+        for (name, path, _) in self
+            .files
+            .iter()
+            .filter(|(name, _, size)| is_pagemap(name) && *size <= PAGEMAP_LIMIT)
+        {
+            let image = fs::read(path).map_err(|error| Error::io("reading", path, error))?;
+            count(&mut stats, name, &Pagemap::parse(name, &image)?);
+        }
+        Ok(stats.to_file())
+    }
+}
+
+fn is_pagemap(name: &str) -> bool {
+    name.starts_with("pagemap-") && name.ends_with(".img")
+}
+
+fn count(stats: &mut DumpStats, name: &str, map: &Pagemap) {
+    let (written, skipped) = (map.count(PE_PRESENT), map.count(PE_PARENT));
+    if name.starts_with("pagemap-shmem-") {
+        *stats.shpages_written.get_or_insert(0) += written;
+        *stats.shpages_skipped_parent.get_or_insert(0) += skipped;
+        *stats.shpages_scanned.get_or_insert(0) += written + skipped;
+    } else {
+        stats.pages_written += written;
+        stats.pages_skipped_parent += skipped;
+        stats.pages_scanned += written + skipped;
+        stats.pages_lazy += map.count(PE_LAZY);
+    }
+}
+
+/// A file that tells how far it has been read, and ends in an error when the caller wants to stop.
+struct Told<'a> {
+    file: File,
+    done: &'a mut u64,
+    told: &'a mut u64,
+    events: &'a dyn Events,
+    interrupted: Hook<'a>,
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        *self.done += count as u64;
+        *self.told += count as u64;
+        if *self.told >= STRIDE {
+            *self.told = 0;
+            self.events.emit(Event::Progress { bytes: *self.done });
+            if (self.interrupted)() {
+                return Err(io::Error::other("stopped by a signal"));
+            }
+        }
+        Ok(count)
+    }
+}

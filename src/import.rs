@@ -1,0 +1,112 @@
+//! One import: verify the archive, plan what changes for this host, prepare it, and restore.
+
+mod contents;
+mod describe;
+mod restore;
+
+use std::path::PathBuf;
+
+use crate::cgroup::CgroupRecord;
+use crate::criu::Hook;
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::manifest::Manifest;
+use crate::request::ImportRequest;
+use crate::rewrite::{self, Inputs, Plan, Spec};
+
+use contents::Archive;
+use restore::Finishing;
+
+/// What an import came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The container runs.
+    Restored(Restored),
+    /// The bundle and CRIU's images are in place, nothing was restored.
+    Ready {
+        /// The container's name.
+        container: String,
+        /// The bundle.
+        bundle: PathBuf,
+        /// CRIU's images.
+        images: PathBuf,
+    },
+    /// Only planned.
+    Planned(Box<Plan>),
+}
+
+/// A container that an import restored.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Restored {
+    /// Its name.
+    pub container: String,
+    /// Its runtime.
+    pub runtime: String,
+    /// Its first process, as this host sees it.
+    pub pid: i32,
+    /// Its bundle.
+    pub bundle: PathBuf,
+}
+
+/// Imports what the request names. `interrupted` is asked now and then: a yes undoes everything.
+///
+/// # Errors
+/// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
+pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    let mut archive = Archive::receive(request, events, interrupted)?;
+    let plan = plan(request, &archive)?;
+    if request.dry_run {
+        return Ok(Outcome::Planned(Box::new(plan)));
+    }
+    events.emit(Event::Phase {
+        phase: Phase::Prepare,
+        total: None,
+    });
+    let applied = rewrite::apply(&plan, &mut archive, events).map_err(rewrite::Error::from)?;
+    let Some(command) = plan.restore() else {
+        applied.commit();
+        let images = rewrite::Layout::at(plan.bundle.clone()).images();
+        return Ok(Outcome::Ready {
+            container: plan.name.to_string(),
+            bundle: plan.bundle,
+            images,
+        });
+    };
+    let finishing = Finishing {
+        cgroups: archive.cgroups.as_ref(),
+        events,
+    };
+    restore::restore(&plan, command, applied, &finishing, events, interrupted).map(Outcome::Restored)
+}
+
+/// The plan: what the archive says, what the request wants, and what is on this host.
+fn plan(request: &ImportRequest, archive: &Archive<'_>) -> Result<Plan, Error> {
+    rehearse(request, &archive.manifest, &archive.spec, archive.cgroups.as_ref())
+}
+
+/// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
+/// whole is another question.
+///
+/// # Errors
+/// Where the import would be refused, with every reason; where this host cannot be looked at.
+pub fn rehearse(
+    request: &ImportRequest,
+    manifest: &Manifest,
+    spec: &Spec,
+    record: Option<&CgroupRecord>,
+) -> Result<Plan, Error> {
+    let cgroups = describe::summary(record);
+    let inputs = Inputs {
+        manifest,
+        spec,
+        cgroups: &cgroups,
+        request,
+    };
+    let host = describe::host(inputs)?;
+    let mut plan = rewrite::plan(inputs, &host).map_err(rewrite::Error::from)?;
+    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits) {
+        describe::add_limits(&mut plan, record)?;
+    }
+    Ok(plan)
+}

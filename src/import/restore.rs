@@ -1,0 +1,186 @@
+//! The restore: the runtime's command up to the moment when every task is restored and none runs, what is left to do then,
+//! and the acknowledgement that lets them run.
+
+use std::path::PathBuf;
+
+use super::Restored;
+use crate::cgroup::{self, CgroupRecord, TargetCgroups};
+use crate::criu::{Hook, WorkDir};
+use crate::error::Error;
+use crate::event::{Event, Events, Phase};
+use crate::mounts::MountTable;
+use crate::request::RuntimeKind;
+use crate::rewrite::plan::RestoreCommand;
+use crate::rewrite::{Applied, Plan, Step};
+use crate::runtime::{self, ContainerLock, Restore, Runtime};
+use crate::sys;
+
+/// The name of CRIU's log of a restore.
+const RESTORE_LOG: &str = "restore.log";
+
+/// Restores the container of a prepared plan. When that fails, everything that was prepared is taken away again.
+pub(super) fn restore(
+    plan: &Plan,
+    command: &RestoreCommand,
+    applied: Applied<'_>,
+    finishing: &Finishing<'_>,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Restored, Error> {
+    events.emit(Event::Phase {
+        phase: Phase::Restore,
+        total: None,
+    });
+    let attempt = Attempt {
+        plan,
+        command,
+        finishing,
+        interrupted,
+    };
+    match attempt.run() {
+        Ok(restored) => {
+            applied.commit();
+            Ok(restored)
+        }
+        Err(Failed { source, log, mut left }) => {
+            left.extend(applied.roll_back().iter().map(ToString::to_string));
+            Err(Error::Restore {
+                container: plan.name.to_string(),
+                log,
+                left,
+                source,
+            })
+        }
+    }
+}
+
+/// What is done while every task is restored and none runs.
+pub(super) struct Finishing<'a> {
+    /// The cgroup record of the archive.
+    pub(super) cgroups: Option<&'a CgroupRecord>,
+    /// Where warnings go.
+    pub(super) events: &'a dyn Events,
+}
+
+impl Finishing<'_> {
+    /// Does the plan's steps after the restore for the container whose first process is `pid`.
+    fn finish(&self, plan: &Plan, pid: i32) -> Result<(), Error> {
+        for step in &plan.steps {
+            match step {
+                Step::LoopbackUp => sys::netns::loopback_up_of(pid).map_err(|source| {
+                    Error::io(
+                        "bringing the loopback interface up in",
+                        format!("/proc/{pid}/ns/net"),
+                        source,
+                    )
+                })?,
+                Step::ApplyLimits { .. } => self.apply_limits(pid)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_limits(&self, pid: i32) -> Result<(), Error> {
+        let Some(record) = self.cgroups else { return Ok(()) };
+        let target = TargetCgroups::of_process(&MountTable::of_self()?, pid, record)?;
+        let report = cgroup::apply(&cgroup::plan_apply(record, &target));
+        for problem in &report.problems {
+            self.events.emit(Event::Warning {
+                message: problem.to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A restore that failed.
+struct Failed {
+    source: Box<Error>,
+    log: Option<PathBuf>,
+    left: Vec<String>,
+}
+
+struct Attempt<'a> {
+    plan: &'a Plan,
+    command: &'a RestoreCommand,
+    finishing: &'a Finishing<'a>,
+    interrupted: Hook<'a>,
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Result<Restored, Failed> {
+        let early = |source: Error| Failed {
+            source: Box::new(source),
+            log: None,
+            left: Vec::new(),
+        };
+        let kind = RuntimeKind::from_name(self.command.runtime).ok_or_else(|| {
+            early(
+                runtime::Error::NotInstalled {
+                    program: self.command.runtime,
+                }
+                .into(),
+            )
+        })?;
+        let runtime = runtime::open(kind, self.command.state_root.as_deref()).map_err(|error| early(error.into()))?;
+        let _lock = ContainerLock::take(kind, self.command.name.as_str()).map_err(|error| early(error.into()))?;
+        let work = self
+            .command
+            .work_path
+            .as_deref()
+            .map_or_else(WorkDir::create, WorkDir::at);
+        let work = work.map_err(|error| early(error.into()))?;
+        self.restore(&*runtime, &work).map_err(|source| Failed {
+            source: Box::new(source),
+            log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
+            left: clean(&*runtime, self.command.name.as_str()),
+        })
+    }
+
+    fn restore(&self, runtime: &dyn Runtime, work: &WorkDir) -> Result<Restored, Error> {
+        let invocation = runtime.restore(&Restore {
+            id: self.command.name.as_str(),
+            bundle: &self.command.bundle,
+            images: &self.command.images,
+            work: work.path(),
+            pid_file: self.command.pid_file.as_deref(),
+            console_socket: self.command.console_socket.as_deref(),
+            systemd_cgroup: self.command.systemd_cgroup,
+            spec: &self.plan.config,
+            cgroup: self.command.cgroup.as_deref(),
+            options: &self.command.options,
+        })?;
+        let (session, command) = invocation.prepare()?;
+        let session = if self.command.options.shell_job {
+            session.with_terminal()
+        } else {
+            session
+        };
+        let commit = session.start(command)?.wait_for_restored(self.interrupted)?;
+        let pid = commit.init_pid().unwrap_or_default();
+        if let Err(error) = self.finishing.finish(self.plan, pid) {
+            commit.refuse();
+            return Err(error);
+        }
+        if let Some(fd) = self.command.options.status_fd {
+            sys::status::signal(fd);
+        }
+        commit.acknowledge()?;
+        let now = runtime.inspect(self.command.name.as_str())?;
+        Ok(Restored {
+            container: self.command.name.to_string(),
+            runtime: runtime.kind().name().to_owned(),
+            pid: now.map_or(pid, |target| target.pid),
+            bundle: self.command.bundle.clone(),
+        })
+    }
+}
+
+/// Deletes what a failed restore left of the container in its runtime.
+fn clean(runtime: &dyn Runtime, name: &str) -> Vec<String> {
+    match runtime.delete(name) {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![format!("container {name}: {error}")],
+    }
+}

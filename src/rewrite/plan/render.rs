@@ -1,0 +1,210 @@
+//! A plan as text for people and as JSON for machines. Strings and values only: the caller prints.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Plan, RestoreCommand, Step};
+use crate::manifest::FileType;
+use crate::rewrite::spec::Change;
+
+/// Longest value of a change that a line shows whole, characters.
+const MAX_SHOWN: usize = 100;
+
+impl Plan {
+    /// The plan as lines: a heading, the numbered steps, the changes of the configuration, the warnings.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "import container {} (was {}, made by {}, checkpointed {})",
+            self.name, self.source_id, self.made_by, self.checkpointed_at
+        )];
+        lines.push("steps:".to_owned());
+        let steps = self.steps.iter().enumerate();
+        lines.extend(steps.map(|(index, step)| format!("  {:>2}. {}", index + 1, describe(step))));
+        lines.push("changes of config.json:".to_owned());
+        lines.extend(
+            self.changes
+                .iter()
+                .map(|change| format!("  {}", describe_change(change))),
+        );
+        if self.changes.is_empty() {
+            lines.push("  none".to_owned());
+        }
+        if !self.warnings.is_empty() {
+            lines.push("warnings:".to_owned());
+            lines.extend(self.warnings.iter().map(|warning| format!("  {warning}")));
+        }
+        lines
+    }
+
+    /// The plan as JSON; `schema/import-plan-v1.schema.json` describes it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // Every path of a plan is UTF-8 (the request's are judged, the others come from JSON), so nothing is lost.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+/// A step in one line.
+fn describe(step: &Step) -> String {
+    match step {
+        Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
+        Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
+        Step::MakeCgroup { path, directories } => {
+            let hierarchies = if directories.len() == 1 {
+                "hierarchy"
+            } else {
+                "hierarchies"
+            };
+            format!("make room for the cgroup {path} in {} {hierarchies}", directories.len())
+        }
+        Step::ExtractRootfs { entry, path } => format!("extract {entry} to {}", shown(path)),
+        Step::OverlayRootfs {
+            entry,
+            lower,
+            upper,
+            merged,
+            ..
+        } => format!(
+            "extract {entry} to {} and mount it over {} at {}",
+            shown(upper),
+            shown(lower),
+            shown(merged)
+        ),
+        Step::UseRootfs { path } => format!("use the root file system {} as it is", shown(path)),
+        Step::MakeShm { path, options, entry } => describe_shm(path, options, entry.as_deref()),
+        Step::PutMount {
+            destination,
+            entry,
+            file_type,
+            origin,
+            ..
+        } => {
+            let kind = if *file_type == FileType::Directory {
+                "directory"
+            } else {
+                "file"
+            };
+            format!(
+                "extract {entry}, the {kind} mounted at {destination}, to {}",
+                shown(origin)
+            )
+        }
+        Step::UseMount { destination, origin } => format!("mount {} of this host at {destination}", shown(origin)),
+        Step::PlaceImages {
+            path,
+            owner,
+            external_netns,
+        } => {
+            let owner = owner.map_or_else(String::new, |owner| {
+                format!(", readable by {}:{}", owner.uid, owner.gid)
+            });
+            let netns = if *external_netns {
+                ", with the network namespace from outside"
+            } else {
+                ""
+            };
+            format!("put CRIU's images into {}{owner}{netns}", shown(path))
+        }
+        Step::WriteConfig { path } => format!("write {}", shown(path)),
+        Step::Restore(command) => describe_restore(command),
+        Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
+        Step::ApplyLimits { limits } => {
+            let limit = |limit: &crate::rewrite::Limit| match limit.cgroup.as_str() {
+                "" => format!("{} = {}", limit.file, limit.value),
+                cgroup => format!("{cgroup}/{} = {}", limit.file, limit.value),
+            };
+            format!(
+                "set limits: {}",
+                limits.iter().map(limit).collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}
+
+fn describe_shm(path: &Path, options: &[String], entry: Option<&str>) -> String {
+    let content = entry.map_or_else(|| "empty".to_owned(), |entry| format!("with the content of {entry}"));
+    format!(
+        "mount a tmpfs for /dev/shm at {} ({}), {content}",
+        shown(path),
+        options.join(",")
+    )
+}
+
+fn describe_restore(command: &RestoreCommand) -> String {
+    let options = &command.options;
+    let switches = [
+        ("tcp-established", options.tcp_established),
+        ("tcp-close", options.tcp_close),
+        ("ext-unix-sk", options.ext_unix_sk),
+        ("shell-job", options.shell_job),
+        ("file-locks", options.file_locks),
+        ("link-remap", options.link_remap),
+        ("auto-dedup", options.auto_dedup),
+        ("no-pivot", options.no_pivot),
+        ("systemd-cgroup", command.systemd_cgroup),
+    ];
+    let mut words: Vec<String> = switches
+        .into_iter()
+        .filter(|(_, on)| *on)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    words.extend(
+        options
+            .manage_cgroups_mode
+            .iter()
+            .map(|mode| format!("manage-cgroups-mode={mode}")),
+    );
+    words.extend(options.empty_ns.iter().map(|kind| format!("empty-ns={kind}")));
+    words.extend(
+        options
+            .lsm_profile
+            .iter()
+            .map(|profile| format!("lsm-profile={profile}")),
+    );
+    words.extend(
+        options
+            .lsm_mount_context
+            .iter()
+            .map(|context| format!("lsm-mount-context={context}")),
+    );
+    words.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
+    words.extend(
+        command
+            .console_socket
+            .iter()
+            .map(|path| format!("console-socket={}", shown(path))),
+    );
+    words.extend(command.pid_file.iter().map(|path| format!("pid-file={}", shown(path))));
+    let with = if words.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", words.join(", "))
+    };
+    format!("{} restores {}{with}", command.runtime, command.name)
+}
+
+fn describe_change(change: &Change) -> String {
+    let value = |value: &Option<Value>| match value {
+        None => "nothing".to_owned(),
+        Some(value) => shorten(&value.to_string()),
+    };
+    format!(
+        "{}: {} -> {}",
+        change.pointer,
+        value(&change.before),
+        value(&change.after)
+    )
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}

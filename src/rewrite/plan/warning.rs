@@ -1,0 +1,109 @@
+//! What an importer should know though it stops nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A remark of the plan. `Display` is the sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "warning", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// The hostname of what runs cannot be changed by the configuration.
+    HostnameStays {
+        /// The hostname that goes on.
+        running: Option<String>,
+        /// The one asked for.
+        asked: String,
+    },
+    /// The container uses the host's network.
+    HostNetwork,
+    /// The container's new network namespace has no interfaces but the loopback.
+    EmptyNetwork,
+    /// A namespace that was shared on the source host is the container's own here.
+    NamespaceUnshared {
+        /// Its type.
+        kind: String,
+    },
+    /// The archive has no content for /dev/shm.
+    ShmEmpty,
+    /// Options of the /dev/shm of the source host that are not set here.
+    ShmOptions {
+        /// The options.
+        options: Vec<String>,
+    },
+    /// The archive has content for a mount, and the importer took a path of the host instead.
+    ContentIgnored {
+        /// Where the mount is in the container.
+        destination: String,
+    },
+    /// The archive's changes of the root file system are not applied.
+    RootfsIgnored,
+    /// The files below the changes are not those of the source host.
+    BaseDiffers {
+        /// Where they are.
+        root: PathBuf,
+    },
+    /// The device rules allow more than the default devices.
+    DevicesAllowed {
+        /// How many rules.
+        rules: usize,
+    },
+    /// Cgroups were of another version on the source host.
+    CgroupMode {
+        /// Where the container mounts them.
+        destination: String,
+    },
+    /// The runtime is of another version than the one that made the archive.
+    RuntimeVersion {
+        /// The version that made the archive.
+        archive: String,
+        /// The version on this host.
+        here: String,
+    },
+    /// Hooks of the archive run.
+    HooksRun {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostnameStays { running, asked } => {
+                let running = running.as_deref().unwrap_or("it has");
+                write!(f, "the processes keep the hostname {running}; {asked} stands in config.json only")
+            }
+            Self::HostNetwork => f.write_str("the container uses this host's network"),
+            Self::EmptyNetwork => f.write_str(
+                "the container's new network namespace has no interface but the loopback; --netns PATH takes one that has",
+            ),
+            Self::NamespaceUnshared { kind } => {
+                write!(f, "the container shared its {kind} namespace; here it has one of its own")
+            }
+            Self::ShmEmpty => f.write_str("the archive has no content for /dev/shm; it begins empty"),
+            Self::ShmOptions { options } => {
+                write!(f, "/dev/shm is made without the options {}", options.join(","))
+            }
+            Self::ContentIgnored { destination } => {
+                write!(f, "the archive's content of {destination} is not used, the mapped path is")
+            }
+            Self::RootfsIgnored => f.write_str("the archive's part of the root file system is not used"),
+            Self::BaseDiffers { root } => {
+                write!(f, "the files in {root:?} are not the ones that the container's changes were made over")
+            }
+            Self::DevicesAllowed { rules } => {
+                write!(f, "rules of the container's cgroup that allow devices beyond the default and the allowed ones: {rules}")
+            }
+            Self::CgroupMode { destination } => write!(
+                f,
+                "the container mounts cgroups at {destination}, and this host has another cgroup version: CRIU may refuse"
+            ),
+            Self::RuntimeVersion { archive, here } => write!(f, "the archive was made by {archive}, this host has {here}"),
+            Self::HooksRun { count } => write!(f, "{count} hooks of the archive run on this host, as allowed"),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Everything that keeps an import from being planned, all at once, each with what to do about it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+
+use super::host::Limit;
+use super::layout::CONTAINERS_DIR;
+use super::spec::SpecError;
+use crate::error::ErrorKind;
+use crate::manifest::FileType;
+
+/// One reason why the import is not planned.
+///
+/// `Display` says what is wrong, [`Refusal::advice`] what to do, [`Refusal::kind`] whose matter it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The archive's configuration cannot be understood.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+
+    // The archive asks for something that needs the importer's word.
+    /// The archive brings OCI hooks.
+    #[error("the archive brings an OCI hook: {moment} runs {path} as root on this host")]
+    Hook {
+        /// When it runs.
+        moment: String,
+        /// The program.
+        path: String,
+    },
+    /// The archive names an option file for CRIU.
+    #[error("the archive's annotation org.criu.config gives CRIU the option file {path:?} of this host")]
+    CriuConfig {
+        /// The file.
+        path: String,
+    },
+    /// The archive has an annotation that makes a runtime or an engine act.
+    #[error("the archive's annotation {key} {effect}")]
+    Annotation {
+        /// Its key.
+        key: String,
+        /// What it does.
+        effect: &'static str,
+    },
+    /// The archive wants a path of the host.
+    #[error("the archive mounts the host's {origin} at {destination}")]
+    BindMount {
+        /// Where it is in the container.
+        destination: String,
+        /// Where it comes from.
+        origin: String,
+    },
+    /// The archive wants a file system of a device or a server.
+    #[error("the archive mounts a file system of type {fstype:?} from {origin:?} at {destination}")]
+    ForeignMount {
+        /// Where it is in the container.
+        destination: String,
+        /// Its type.
+        fstype: String,
+        /// Where it comes from.
+        origin: String,
+    },
+    /// The archive wants a device of the host.
+    #[error("the archive gives the container the host's device {kind} {major}:{minor} at {path}")]
+    Device {
+        /// Where it is in the container.
+        path: String,
+        /// `c`, `u` or `b`.
+        kind: String,
+        /// Major number.
+        major: i64,
+        /// Minor number.
+        minor: i64,
+    },
+    /// The archive was made by another runtime.
+    #[error("the archive was made by {made_by}; {wanted} lays out a container's mounts differently")]
+    OtherRuntime {
+        /// The runtime that made it.
+        made_by: String,
+        /// The runtime that was asked for.
+        wanted: &'static str,
+    },
+    /// The archive joins a network namespace of the host by its path.
+    #[error("the container was in the network namespace at {path}, which belongs to the host it comes from")]
+    NetnsPath {
+        /// The path.
+        path: String,
+    },
+    /// The archive joins a namespace that cannot be made anew.
+    #[error("the container was in the {kind} namespace at {path}; its content is not in the archive")]
+    NamespacePath {
+        /// The type of the namespace.
+        kind: String,
+        /// The path.
+        path: String,
+    },
+
+    // The request does not fit the archive.
+    /// The archive was made by a runtime that ckpt cannot restore with.
+    #[error("the archive was made by {name:?}, a runtime that this ckpt does not know")]
+    UnknownRuntime {
+        /// Its name.
+        name: String,
+    },
+    /// The archive holds memory only.
+    #[error("this is a pre-dump: it holds memory for a later archive and cannot be restored by itself")]
+    PreDump,
+    /// The memory is elsewhere.
+    #[error("the memory of this container went to a page server, it is not in the archive")]
+    PagesNeeded,
+    /// The memory is in the archive.
+    #[error("--pages is given, but the memory of this container is in the archive")]
+    PagesUnused,
+    /// The archive is incremental.
+    #[error("the archive is incremental to the archive {digest}")]
+    ParentsNeeded {
+        /// Identity of the parent.
+        digest: String,
+    },
+    /// A name that runtimes do not take.
+    #[error("{name:?} is no container name")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A hostname that is none.
+    #[error("{hostname:?} is no hostname")]
+    Hostname {
+        /// The hostname.
+        hostname: String,
+    },
+    /// A cgroup that cannot be a parent.
+    #[error("{parent:?} cannot be the parent of a cgroup")]
+    CgroupParent {
+        /// The cgroup.
+        parent: String,
+    },
+    /// A destination that the archive does not have.
+    #[error("{flag} names {destination}, where the archive has {}", known_list(.known, .what))]
+    UnknownDestination {
+        /// The switch that names it.
+        flag: &'static str,
+        /// The destination.
+        destination: String,
+        /// What would be there.
+        what: &'static str,
+        /// Those that the archive has.
+        known: Vec<String>,
+    },
+    /// A destination that is mapped twice.
+    #[error("--map-mount names {destination} twice")]
+    MappedTwice {
+        /// The destination.
+        destination: String,
+    },
+    /// A path that cannot stand in a configuration.
+    #[error("{flag}: {path:?} {problem}")]
+    Path {
+        /// The switch.
+        flag: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// No files for the root file system.
+    #[error("the root file system is needed: {reason}")]
+    RootNeeded {
+        /// Why.
+        reason: &'static str,
+    },
+    /// `--root` is not as it has to be.
+    #[error("--root {path:?} {problem}")]
+    Root {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The bundle is in use.
+    #[error("the bundle {path:?} {problem}")]
+    Bundle {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The name is in use.
+    #[error("there is a container {name:?} on this host")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The cgroup is in use.
+    #[error("the cgroup {path} exists on this host, as {directory:?}")]
+    CgroupTaken {
+        /// The cgroup.
+        path: String,
+        /// One of its directories.
+        directory: PathBuf,
+    },
+    /// The container has a terminal and nothing would hold its other end.
+    #[error("the container's process has a terminal")]
+    ConsoleSocketNeeded,
+    /// There is no terminal to hand out.
+    #[error("--console-socket: the container's process has no terminal")]
+    ConsoleSocketUnused,
+    /// Two ways to treat connections.
+    #[error("--tcp-established and --tcp-close exclude each other")]
+    TcpConflict,
+    /// The container had a network namespace of its own.
+    #[error("--netns host: the container was in a network namespace, its connections cannot be taken out of it")]
+    NetnsHost,
+
+    /// The container's network namespace belongs to its user namespace.
+    #[error("--netns: the container is in a user namespace, and CRIU can only give it a network namespace of its own")]
+    NetnsOfUser,
+    /// The container was in its host's network namespace.
+    #[error("--netns: the container used its host's network, and CRIU cannot move it into a namespace of its own")]
+    NetnsOfHost,
+
+    // This host lacks something.
+    /// The source of a mount is missing.
+    #[error("the mount at {destination} needs {origin:?}, which is not on this host")]
+    SourceMissing {
+        /// Where it is in the container.
+        destination: String,
+        /// Where it comes from.
+        origin: PathBuf,
+    },
+    /// The source of a mount is of the wrong type.
+    #[error("the mount at {destination} is a {}, {origin:?} is not", file_type(.expected))]
+    SourceType {
+        /// Where it is in the container.
+        destination: String,
+        /// Where it comes from.
+        origin: PathBuf,
+        /// What it has to be.
+        expected: FileType,
+    },
+    /// The runtime is not installed.
+    #[error("{name} is not installed on this host")]
+    NoRuntime {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Something that was named by its path is not there.
+    #[error("{flag}: {path:?} is not on this host")]
+    PathMissing {
+        /// The switch.
+        flag: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// A limit needs a controller that this host does not have.
+    #[error("the limit {} = {} needs the cgroup controller {}, which this host lacks", .limit.file, .limit.value, .limit.controller)]
+    Controller {
+        /// The limit.
+        limit: Limit,
+    },
+    /// The cgroup is one of systemd's, and systemd does not run here.
+    #[error("the container's cgroup {path:?} is made by systemd, which does not manage cgroups on this host")]
+    NoSystemd {
+        /// `slice:prefix:name`.
+        path: String,
+    },
+}
+
+impl Refusal {
+    /// The class of this refusal.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Spec(_) => ErrorKind::Archive,
+            Self::Hook { .. }
+            | Self::CriuConfig { .. }
+            | Self::Annotation { .. }
+            | Self::BindMount { .. }
+            | Self::ForeignMount { .. }
+            | Self::Device { .. }
+            | Self::OtherRuntime { .. }
+            | Self::NetnsPath { .. }
+            | Self::NamespacePath { .. } => ErrorKind::Policy,
+            Self::SourceMissing { .. }
+            | Self::SourceType { .. }
+            | Self::NoRuntime { .. }
+            | Self::PathMissing { .. }
+            | Self::Controller { .. }
+            | Self::NoSystemd { .. }
+            | Self::UnknownRuntime { .. } => ErrorKind::Host,
+            _ => ErrorKind::Usage,
+        }
+    }
+
+    /// What the importer can do about it; `None` where nothing can be done from here. Names from the archive are quoted
+    /// for a shell: advice gets copied.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::Hook { .. } => "--allow-hooks lets the hooks run".to_owned(),
+            Self::CriuConfig { .. } => "--allow-criu-config lets CRIU read it".to_owned(),
+            Self::Annotation { key, .. } => format!("--allow-annotation {} keeps it", quoted(key)),
+            Self::BindMount { destination, .. } => {
+                let destination = quoted(destination);
+                format!(
+                    "--map-mount {destination}=PATH takes another path of this host, --allow-mount {destination} that one"
+                )
+            }
+            Self::ForeignMount { destination, .. } => format!("--allow-mount {} allows it", quoted(destination)),
+            Self::Device { path, .. } => format!("--allow-device {} gives it", quoted(path)),
+            Self::OtherRuntime { wanted, .. } => {
+                format!("--runtime {wanted} --allow-other-runtime tries it, without --runtime the same one restores it")
+            }
+            Self::NetnsPath { .. } => "--netns PATH names one of this host, --netns new makes one".to_owned(),
+            _ => return self.usage_advice().or_else(|| self.host_advice()),
+        };
+        Some(text)
+    }
+
+    fn usage_advice(&self) -> Option<String> {
+        let text = match self {
+            Self::PreDump => "export the container again without --pre-dump, and import that archive".to_owned(),
+            Self::PagesNeeded => "--pages DIR names the page server's images directory".to_owned(),
+            Self::PagesUnused => "leave out --pages".to_owned(),
+            Self::ParentsNeeded { .. } => "--parent FILE names it".to_owned(),
+            Self::Name { .. } => {
+                "--name takes letters, digits and _ + . - (but not . or .. alone), at most 255 of them".to_owned()
+            }
+            Self::Hostname { .. } => "a hostname has 1 to 64 letters, digits, dots and dashes".to_owned(),
+            Self::CgroupParent { .. } => "name a cgroup as /PATH, or a systemd slice as NAME.slice".to_owned(),
+            Self::RootNeeded { .. } => "--root PATH names a directory of this host".to_owned(),
+            Self::Bundle { path, .. } if path.starts_with(CONTAINERS_DIR) => {
+                "it is of an earlier import; --name takes another name, --bundle PATH another directory. \
+                 When no container needs it, unmount what is mounted in it and remove it"
+                    .to_owned()
+            }
+            Self::Bundle { .. } => "--bundle PATH names a new or empty directory".to_owned(),
+            Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
+            Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
+            Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
+            Self::NetnsHost => "--netns new or --netns PATH".to_owned(),
+            Self::NetnsOfUser => "--netns new makes one".to_owned(),
+            Self::NetnsOfHost => {
+                "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
+            }
+            _ => return None,
+        };
+        Some(text)
+    }
+
+    fn host_advice(&self) -> Option<String> {
+        let text = match self {
+            Self::SourceMissing { destination, .. } | Self::SourceType { destination, .. } => {
+                format!(
+                    "--map-mount {}=PATH takes another path of this host",
+                    quoted(destination)
+                )
+            }
+            Self::NoRuntime { name } => format!("install {name}"),
+            Self::Controller { .. } => "--ignore-cgroup-limits leaves recorded limits unapplied".to_owned(),
+            Self::NoSystemd { .. } => "--cgroup-parent /PATH makes it a plain cgroup".to_owned(),
+            _ => return None,
+        };
+        Some(text)
+    }
+}
+
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Refusal", 3)?;
+        fields.serialize_field("exit_code", &self.kind().exit_code())?;
+        fields.serialize_field("message", &self.to_string())?;
+        fields.serialize_field("advice", &self.advice())?;
+        fields.end()
+    }
+}
+
+/// A word as a shell takes it for itself.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&letter);
+    if !word.is_empty() && word.bytes().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// Spells control characters out: a name from the archive must not look like another line of the list.
+fn one_line(text: &str) -> String {
+    let spell = |letter: char| {
+        let spelt = letter.is_control().then(|| letter.escape_default());
+        spelt
+            .into_iter()
+            .flatten()
+            .chain((!letter.is_control()).then_some(letter))
+            .collect::<String>()
+    };
+    text.chars().map(spell).collect()
+}
+
+fn file_type(kind: &FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "directory",
+        FileType::File => "file",
+    }
+}
+
+fn known_list(known: &[String], what: &str) -> String {
+    if known.is_empty() {
+        format!("no {what}; it has none at all")
+    } else {
+        format!("no {what}; it has them at {}", known.join(", "))
+    }
+}
+
+/// Every reason why an import is not planned; never empty.
+#[derive(Debug)]
+pub struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    /// Collects refusals; `None` when there are none.
+    #[must_use]
+    pub fn collect(refusals: Vec<Refusal>) -> Option<Self> {
+        (!refusals.is_empty()).then_some(Self(refusals))
+    }
+
+    /// The refusals, in the order they were met.
+    pub fn iter(&self) -> impl Iterator<Item = &Refusal> {
+        self.0.iter()
+    }
+
+    /// The class of the whole: a wrong archive or request first, then policy, then what the host lacks. Whoever settles
+    /// the first kind meets the next.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        let order = [ErrorKind::Archive, ErrorKind::Usage, ErrorKind::Policy];
+        let has = |kind: &ErrorKind| self.0.iter().any(|refusal| refusal.kind() == *kind);
+        order.into_iter().find(has).unwrap_or(ErrorKind::Host)
+    }
+
+    /// The refusals as JSON: a list of objects with `exit_code`, `message` and `advice`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Refusals {
+    /// One line for one refusal; a list for several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = self.0.len() > 1;
+        if several {
+            write!(f, "{} things stand in the way of this import", self.0.len())?;
+        }
+        for refusal in &self.0 {
+            f.write_str(if several { "\n  - " } else { "" })?;
+            f.write_str(&one_line(&refusal.to_string()))?;
+            if let Some(advice) = refusal.advice() {
+                let before = if several { "\n      " } else { ": " };
+                write!(f, "{before}{}", one_line(&advice))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusals {}

@@ -1,0 +1,127 @@
+//! What can go wrong with a container runtime.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::ErrorKind;
+
+/// An error of a runtime.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program is not installed.
+    #[error("{program} is not installed: it was not found in PATH")]
+    NotInstalled {
+        /// The program.
+        program: &'static str,
+    },
+    /// No runtime is installed, or none knows the container.
+    #[error("no container {id:?} (asked: {})", if .runtimes.is_empty() { "no runtime is installed" } else { .runtimes })]
+    NotFound {
+        /// The identifier.
+        id: String,
+        /// The runtimes that were asked.
+        runtimes: String,
+    },
+    /// Several runtimes have a container of that name.
+    #[error("several runtimes have a container {id:?} ({runtimes}): choose one with --runtime")]
+    Ambiguous {
+        /// The identifier.
+        id: String,
+        /// The runtimes that were asked.
+        runtimes: String,
+    },
+    /// The container is in a state that cannot be dumped.
+    #[error("container {id:?} is {status}, only a running one can be exported")]
+    NotRunning {
+        /// The identifier.
+        id: String,
+        /// Its state.
+        status: String,
+    },
+    /// An identifier that no runtime accepts.
+    #[error("{id:?} is not a container identifier")]
+    BadId {
+        /// What was given.
+        id: String,
+    },
+    /// The program could not be run.
+    #[error("running {program}")]
+    Run {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program failed.
+    #[error("{program} ended with {status}: {message}")]
+    Failed {
+        /// The program and its subcommand.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// What it said.
+        message: String,
+    },
+    /// What the program says, or a file of its, cannot be read.
+    #[error("{what} of container {id:?} is not the JSON expected")]
+    Json {
+        /// What was read.
+        what: &'static str,
+        /// The container.
+        id: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A configuration file could not be read.
+    #[error("reading {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A switch that this runtime cannot express.
+    #[error("{runtime} has no {option}")]
+    Unsupported {
+        /// The runtime.
+        runtime: &'static str,
+        /// The switch, as ckpt's user typed it.
+        option: String,
+    },
+    /// Another export or import of the same container is under way.
+    #[error("another ckpt ({holder}) is working on container {id:?}")]
+    Busy {
+        /// The container.
+        id: String,
+        /// Who holds the lock.
+        holder: String,
+    },
+    /// The lock file could not be used.
+    #[error("locking {}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// CRIU's option file cannot hold a value.
+    #[error(transparent)]
+    Option(#[from] crate::criu::Error),
+}
+
+impl Error {
+    /// The class of this error.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotInstalled { .. } => ErrorKind::Host,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
+                ErrorKind::Usage
+            }
+            Self::NotRunning { .. } | Self::Busy { .. } => ErrorKind::Dump,
+            _ => ErrorKind::Other,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Container runtimes: how to look at a container, which command dumps it, which one restores it.
+//!
+//! A runtime drives CRIU itself; ckpt only composes its command and adds what the runtime has no flag for through CRIU's
+//! option file. What neither can express is refused by name, never dropped.
+
+mod command;
+mod devices;
+mod error;
+mod flags;
+mod lock;
+mod oci;
+mod roots;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use error::Error;
+pub use lock::ContainerLock;
+pub use oci::Oci;
+
+use crate::criu::{Logs, OptionFile, Session};
+use crate::manifest::DumpOptions;
+use crate::request::{ContainerRef, RestoreOptions, RuntimeKind};
+
+/// A container as its runtime describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The runtime's identifier.
+    pub id: String,
+    /// Its first process, as this host sees it.
+    pub pid: i32,
+    /// Its state: `running`, `paused`, …
+    pub status: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Its root file system.
+    pub rootfs: PathBuf,
+    /// When it was created, as the runtime writes it.
+    pub created: Option<String>,
+    /// Its configuration, every key of it.
+    pub spec: serde_json::Value,
+}
+
+/// What a dump needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Checkpoint<'a> {
+    /// The container.
+    pub id: &'a str,
+    /// Where CRIU puts its images.
+    pub images: &'a Path,
+    /// Where CRIU works and logs.
+    pub work: &'a Path,
+    /// The parent's images, relative to `images`.
+    pub parent: Option<&'a Path>,
+    /// A page server (`HOST:PORT`) that takes the memory.
+    pub page_server: Option<&'a str>,
+    /// The container's configuration.
+    pub spec: &'a serde_json::Value,
+    /// The switches.
+    pub options: &'a DumpOptions,
+}
+
+/// What a restore needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Restore<'a> {
+    /// The container's name.
+    pub id: &'a str,
+    /// Its bundle.
+    pub bundle: &'a Path,
+    /// CRIU's images.
+    pub images: &'a Path,
+    /// Where CRIU works and logs.
+    pub work: &'a Path,
+    /// File that receives the first process's identifier.
+    pub pid_file: Option<&'a Path>,
+    /// Socket that receives the terminal's master.
+    pub console_socket: Option<&'a Path>,
+    /// systemd makes the container's cgroup.
+    pub systemd_cgroup: bool,
+    /// The container's configuration.
+    pub spec: &'a serde_json::Value,
+    /// The container's cgroup, where its configuration names it: an absolute path.
+    pub cgroup: Option<&'a str>,
+    /// The switches.
+    pub options: &'a RestoreOptions,
+}
+
+/// A runtime's command and the option file that goes with it.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The command.
+    pub command: Command,
+    /// What is given to CRIU beside it.
+    pub options: OptionFile,
+    /// Where CRIU and the runtime log.
+    pub logs: Logs,
+}
+
+impl Invocation {
+    /// Starts it in a session of its own.
+    ///
+    /// # Errors
+    /// Where the session cannot be prepared.
+    pub fn prepare(self) -> Result<(Session, Command), crate::criu::Error> {
+        let session = Session::prepare(&crate::criu::helper()?, self.options, self.logs)?;
+        Ok((session, self.command))
+    }
+}
+
+/// A container runtime.
+pub trait Runtime: std::fmt::Debug + Send + Sync {
+    /// Which one it is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// Its version, as it prints it.
+    ///
+    /// # Errors
+    /// Where it cannot be run.
+    fn version(&self) -> Result<String, Error>;
+
+    /// The container `id`, or `None` where this runtime knows none of that name.
+    ///
+    /// # Errors
+    /// Where the runtime fails in another way, or what it says cannot be read.
+    fn inspect(&self, id: &str) -> Result<Option<Target>, Error>;
+
+    /// The command that dumps.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a switch that neither the runtime nor CRIU's option file can express.
+    fn checkpoint(&self, checkpoint: &Checkpoint<'_>) -> Result<Invocation, Error>;
+
+    /// The command that restores.
+    ///
+    /// # Errors
+    /// As for [`Runtime::checkpoint`].
+    fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
+
+    /// Deletes what is left of the container `id`; none is not an error.
+    ///
+    /// # Errors
+    /// Where the runtime fails.
+    fn delete(&self, id: &str) -> Result<(), Error>;
+}
+
+impl RuntimeKind {
+    /// Every runtime, in the order in which they are asked for a container.
+    pub const ALL: [Self; 2] = [Self::Runc, Self::Crun];
+
+    /// Its name, as `--runtime` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+        }
+    }
+
+    /// The runtime of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The runtime `kind` of this host, with its state directory where that is not the default.
+///
+/// # Errors
+/// [`Error::NotInstalled`] where the program is not found.
+pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runtime>, Error> {
+    Ok(Box::new(Oci::open(kind, state_root)?))
+}
+
+/// Finds a container: in the runtime that the reference names, or in each one that is installed.
+///
+/// # Errors
+/// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do.
+pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
+    let kinds = container
+        .runtime
+        .map_or_else(|| RuntimeKind::ALL.to_vec(), |kind| vec![kind]);
+    let mut found = Vec::new();
+    let mut asked = Vec::new();
+    for kind in kinds {
+        let runtime = match open(kind, container.state_root.as_deref()) {
+            Ok(runtime) => runtime,
+            Err(Error::NotInstalled { .. }) if container.runtime.is_none() => continue,
+            Err(error) => return Err(error),
+        };
+        asked.push(kind.name());
+        if let Some(target) = runtime.inspect(&container.id)? {
+            found.push((runtime, target));
+        }
+    }
+    if found.len() > 1 {
+        return Err(Error::Ambiguous {
+            id: container.id.clone(),
+            runtimes: asked.join(", "),
+        });
+    }
+    found.pop().ok_or_else(|| Error::NotFound {
+        id: container.id.clone(),
+        runtimes: asked.join(", "),
+    })
+}

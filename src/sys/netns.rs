@@ -1,0 +1,197 @@
+//! Network namespaces: a new one held by a bind mount, and the loopback interface in one.
+//!
+//! A thread that changes its network namespace is a thread of its own that ends afterwards, so no other code ever runs in
+//! the wrong one.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+
+/// Index of the loopback interface: the kernel gives it to the first interface of every network namespace.
+const LOOPBACK_INDEX: i32 = 1;
+/// `RTM_NEWLINK` of `linux/rtnetlink.h`.
+const RTM_NEWLINK: u16 = 16;
+/// `NLM_F_REQUEST | NLM_F_ACK` of `linux/netlink.h`.
+const REQUEST_AND_ACK: u16 = 0x1 | 0x4;
+/// `NLMSG_ERROR`: the type of an answer; its error number is 0 where all went well.
+const NLMSG_ERROR: u16 = 2;
+/// `IFF_UP`.
+const IFF_UP: u32 = 1;
+/// Length of `struct nlmsghdr` followed by `struct ifinfomsg`.
+const MESSAGE_LEN: u32 = 32;
+
+/// Makes a network namespace with its loopback interface up and binds it to the file at `pin`, which is there.
+///
+/// # Errors
+/// When the namespace cannot be made (CAP_SYS_ADMIN), or not be bound.
+pub fn create_pinned(pin: &Path) -> io::Result<()> {
+    in_thread(|| {
+        unshare_net()?;
+        loopback_up()?;
+        // The thread's own entry: /proc/self is the main thread's, which is in another namespace.
+        rustix::mount::mount_bind("/proc/thread-self/ns/net", pin)?;
+        Ok(())
+    })
+}
+
+/// Brings the loopback interface up in a network namespace, given by an open `/proc/PID/ns/net` or a file bound to one.
+/// The kernel then gives it its addresses.
+///
+/// # Errors
+/// When the namespace cannot be entered (CAP_SYS_ADMIN) or the interface not be changed.
+pub fn loopback_up_in(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    in_thread(|| {
+        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+        loopback_up()
+    })
+}
+
+/// Brings the loopback interface up in the network namespace of a process.
+///
+/// # Errors
+/// As [`loopback_up_in`], and when there is no such process.
+pub fn loopback_up_of(pid: i32) -> io::Result<()> {
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    loopback_up_in(namespace.as_fd())
+}
+
+fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn_scoped(scope, work)?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace panicked")))
+    })
+}
+
+#[expect(unsafe_code, reason = "unshare can part a thread from the process's descriptors")]
+fn unshare_net() -> io::Result<()> {
+    // SAFETY: the descriptor table stays shared, as CLONE_FILES is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Into::into)
+}
+
+/// Asks the kernel, over a route netlink socket of the calling thread's namespace, to set `IFF_UP`.
+fn loopback_up() -> io::Result<()> {
+    // No protocol is NETLINK_ROUTE, number 0.
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    rustix::net::send(&socket, &loopback_up_message(), SendFlags::empty())?;
+    let mut answer = [0; 256];
+    let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    read_answer(answer.get(..length).unwrap_or_default())
+}
+
+/// `struct nlmsghdr { u32 len; u16 type; u16 flags; u32 seq; u32 pid; }` and
+/// `struct ifinfomsg { u8 family; u8 pad; u16 type; i32 index; u32 flags; u32 change; }`, in the host's byte order.
+fn loopback_up_message() -> Vec<u8> {
+    let mut message = Vec::with_capacity(MESSAGE_LEN as usize);
+    message.extend(MESSAGE_LEN.to_ne_bytes());
+    message.extend(RTM_NEWLINK.to_ne_bytes());
+    message.extend(REQUEST_AND_ACK.to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend([0; 4]);
+    message.extend(LOOPBACK_INDEX.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes());
+    message
+}
+
+/// The error number of a `NLMSG_ERROR` stands after its header.
+fn read_answer(answer: &[u8]) -> io::Result<()> {
+    let short = || io::Error::new(io::ErrorKind::InvalidData, "netlink gave no answer");
+    let kind = answer
+        .get(4..6)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u16::from_ne_bytes);
+    let error = answer
+        .get(16..20)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(i32::from_ne_bytes);
+    match (kind, error) {
+        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
+        (Some(NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(-error)),
+        _ => Err(short()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    /// Connects to itself over the loopback interface.
+    fn talk() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        TcpStream::connect(listener.local_addr()?).map(drop)
+    }
+
+    fn enter(namespace: &Path) -> io::Result<()> {
+        let namespace = std::fs::File::open(namespace)?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(())
+    }
+
+    #[test]
+    fn as_root_a_new_namespace_is_pinned_with_its_loopback_up() {
+        crate::sys::testing::in_private_mounts(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let pin = directory.path().join("netns");
+            std::fs::write(&pin, "").unwrap();
+            create_pinned(&pin).unwrap();
+            let own = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+            assert_ne!(std::fs::metadata(&pin).unwrap().ino(), own);
+            in_thread(|| {
+                enter(&pin)?;
+                talk()
+            })
+            .unwrap();
+            assert_eq!(
+                std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino(),
+                own,
+                "the caller stays where it was"
+            );
+            rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::empty()).unwrap();
+        });
+    }
+
+    #[test]
+    fn as_root_a_loopback_is_brought_up_once_and_again() {
+        in_thread(|| {
+            unshare_net()?;
+            assert!(talk().is_err(), "a new namespace has its loopback down");
+            let namespace = std::fs::File::open("/proc/thread-self/ns/net")?;
+            loopback_up_in(namespace.as_fd())?;
+            talk()?;
+            loopback_up_in(namespace.as_fd())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert_eq!(loopback_up_of(i32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn answers_of_the_kernel() {
+        let answer = |kind: u16, error: i32| {
+            let mut bytes = vec![0; 36];
+            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+            bytes[16..20].copy_from_slice(&error.to_ne_bytes());
+            bytes
+        };
+        read_answer(&answer(NLMSG_ERROR, 0)).unwrap();
+        let denied = read_answer(&answer(NLMSG_ERROR, -1)).unwrap_err();
+        assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied);
+        for bad in [answer(3, 0), Vec::new(), vec![0; 19]] {
+            assert_eq!(read_answer(&bad).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(loopback_up_message().len(), MESSAGE_LEN as usize);
+    }
+}

@@ -1,0 +1,216 @@
+//! The archive format from the outside: what other programs make of it, and that the same input gives the same bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::num::NonZeroUsize;
+
+use ckpt::archive::{Compression, Digest, Error, Indexed, Reader, ReaderOptions, Writer, WriterOptions};
+use support::archives::{self, Build, options, path};
+use support::commands::{output, pipe};
+
+#[test]
+fn other_programs_unpack_and_check_it() {
+    for (compression, decompress) in [
+        ("zstd", "zstd -dcq archive"),
+        ("gzip", "gzip -dc archive"),
+        ("none", "cat archive"),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let archive = Build::sample().options(options(compression)).bytes();
+        std::fs::write(directory.path().join("archive"), archive).expect("written");
+        pipe(
+            directory.path(),
+            &format!("mkdir x && {decompress} | tar -x -C x && cd x && sha256sum --strict --quiet -c SHA256SUMS"),
+        );
+        for (name, content) in archives::sample() {
+            assert_eq!(
+                std::fs::read(directory.path().join("x").join(name)).expect(name),
+                content,
+                "{compression}: {name}"
+            );
+        }
+        let listing = output(directory.path(), &format!("{decompress} | tar -t"));
+        let mut expected: Vec<&str> = archives::sample().iter().map(|(name, _)| *name).collect();
+        expected.extend(["index.json", "SHA256SUMS"]);
+        assert_eq!(listing.lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn the_identity_is_the_digest_of_the_sums() {
+    let (archive, summary) = Build::sample().finish();
+    let directory = tempfile::tempdir().expect("directory");
+    std::fs::write(directory.path().join("archive"), &archive).expect("written");
+    let sums = output(directory.path(), "zstd -dcq archive | tar -xO SHA256SUMS");
+    assert_eq!(summary.identity, Digest::of(sums.as_bytes()));
+    assert_eq!(summary.stored_bytes, archive.len() as u64);
+    assert_eq!(summary.entries, archives::sample().len());
+}
+
+#[test]
+fn threads_and_pieces_change_no_byte() {
+    for compression in ["zstd", "gzip", "none"] {
+        let expected = Build::sample().options(options(compression)).bytes();
+        for (threads, piece) in [(1, 1 << 30), (8, 1 << 30), (3, 977), (8, 65_536), (2, (1 << 20) + 1)] {
+            let options = WriterOptions {
+                threads: NonZeroUsize::new(threads).expect("some"),
+                ..options(compression)
+            };
+            let mut writer = Writer::new(Vec::new(), options).expect("writer");
+            for (name, content) in archives::sample() {
+                let mut entry = writer.entry(&path(name), content.len() as u64).expect(name);
+                content
+                    .chunks(piece)
+                    .for_each(|piece| entry.write_all(piece).expect(name));
+                entry.finish().expect(name);
+            }
+            let (bytes, _) = writer.finish().expect("finished");
+            assert!(bytes == expected, "{compression}: {threads} threads, pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn the_reader_reads_it() {
+    for compression in ["zstd", "gzip", "none"] {
+        let (archive, summary) = Build::sample().options(options(compression)).finish();
+        let mut reader = Reader::new(archive.as_slice(), ReaderOptions::default()).expect("reader");
+        assert_eq!(reader.manifest_text(), archives::manifest());
+        for (name, content) in archives::sample().into_iter().skip(1) {
+            let mut entry = reader.next().expect(name).expect(name);
+            assert_eq!(
+                (entry.entry().path.as_str(), entry.entry().size),
+                (name, content.len() as u64)
+            );
+            let mut found = Vec::new();
+            entry.read_to_end(&mut found).expect(name);
+            assert!(found == content, "{compression}: {name}");
+        }
+        assert!(reader.next().expect("end").is_none());
+        let verified = reader.finish().expect("verified");
+        assert_eq!(
+            (verified.identity, verified.stored_bytes),
+            (summary.identity, summary.stored_bytes)
+        );
+        assert_eq!(archives::verify(&archive).expect("skipping"), verified);
+    }
+}
+
+#[test]
+fn a_signature_is_the_last_entry() {
+    for compression in ["zstd", "gzip", "none"] {
+        let mut writer = Writer::new(Vec::new(), options(compression)).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        let (archive, summary) = writer
+            .finish_signed(|sums| Ok(format!("signed {}\n", Digest::of(sums)).into_bytes()))
+            .expect("finished");
+        let proof = archives::verify(&archive).expect("verified");
+        assert_eq!(
+            proof.signature,
+            Some(format!("signed {}\n", summary.identity).into_bytes())
+        );
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("archive");
+        std::fs::write(&file, &archive).expect("written");
+        let indexed = Indexed::open(std::fs::File::open(&file).expect("file")).expect("archive");
+        assert_eq!(
+            (indexed.identity(), indexed.signature()),
+            (summary.identity, proof.signature.as_deref())
+        );
+    }
+    let writer = || {
+        let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        writer
+    };
+    for signature in [&b""[..], b"a\0b", &[b'x'; 16_385]] {
+        writer()
+            .finish_signed(|_| Ok(signature.to_vec()))
+            .expect_err("no text, or too much of it");
+    }
+    writer()
+        .finish_signed(|_| Err(std::io::ErrorKind::NotFound.into()))
+        .expect_err("no key");
+}
+
+#[test]
+fn what_the_writer_refuses() {
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    let mut refuse = |name: &str, size: u64, message: &str| {
+        let error = writer.entry(&path(name), size).map(drop).expect_err(message);
+        assert_eq!(error.to_string(), message);
+    };
+    refuse(
+        "dump.log",
+        1,
+        "not a ckpt archive: its first entry is \"dump.log\", not \"ckpt.json\"",
+    );
+    refuse("index.json", 1, "entry index.json: is made by the writer itself");
+    refuse("SHA256SUMS", 1, "entry SHA256SUMS: is made by the writer itself");
+    refuse(
+        "passwd",
+        1,
+        "entry passwd: no entry of that name belongs into an archive",
+    );
+    refuse(
+        "ckpt.json",
+        1 << 30,
+        "entry ckpt.json: 1073741824 bytes, at most 1048576 are allowed",
+    );
+    assert!(matches!(writer.finish(), Err(Error::Missing { entry }) if entry == "ckpt.json"));
+}
+
+#[test]
+fn content_of_another_size_ends_the_archive() {
+    type Fail = fn(&mut Writer<Vec<u8>>) -> Result<(), Error>;
+    let failures: [Fail; 5] = [
+        |writer| writer.add(&path("dump.log"), 4, &b"abc"[..]),
+        |writer| writer.add(&path("dump.log"), 2, &b"abc"[..]),
+        |writer| writer.add(&path("dump.log"), 0, &b"a"[..]),
+        |writer| writer.entry(&path("dump.log"), 2)?.append(b"abc"),
+        |writer| writer.entry(&path("dump.log"), 2)?.finish(),
+    ];
+    for (number, fail) in failures.into_iter().enumerate() {
+        let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+        writer
+            .add_bytes(&path("ckpt.json"), &archives::manifest())
+            .expect("added");
+        assert!(matches!(fail(&mut writer), Err(Error::Size { .. })), "{number}");
+        assert!(matches!(writer.finish(), Err(Error::Poisoned)), "{number}");
+    }
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    writer
+        .add_bytes(&path("ckpt.json"), &archives::manifest())
+        .expect("added");
+    drop(writer.entry(&path("dump.log"), 2).expect("begun"));
+    assert!(
+        matches!(writer.finish(), Err(Error::Poisoned)),
+        "an entry was not finished"
+    );
+}
+
+#[test]
+fn levels_are_used() {
+    let size = |compression: Compression| {
+        Build::sample()
+            .options(WriterOptions {
+                compression,
+                ..WriterOptions::default()
+            })
+            .bytes()
+            .len()
+    };
+    assert!(size(Compression::Zstd { level: 19 }) < size(Compression::Zstd { level: 1 }));
+    assert!(size(Compression::Gzip { level: 9 }) < size(Compression::Gzip { level: 1 }));
+}

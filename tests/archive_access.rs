@@ -1,0 +1,128 @@
+//! Access to an archive: one entry of a file, and staging for an import.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use ckpt::archive::{Entry, Indexed, ReaderOptions, Source, Staged};
+use ckpt::event::Silent;
+use support::archives::{self, Build, options, sample};
+
+const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("two");
+const CODECS: [&str; 3] = ["zstd", "gzip", "none"];
+
+fn file(directory: &Path, archive: &[u8]) -> File {
+    let path = directory.join("archive");
+    std::fs::write(&path, archive).expect("written");
+    File::open(path).expect("file")
+}
+
+#[test]
+fn any_entry_is_reached_without_the_others() {
+    for codec in CODECS {
+        let directory = tempfile::tempdir().expect("directory");
+        let (archive, summary) = Build::sample().options(options(codec)).finish();
+        let indexed = Indexed::open(file(directory.path(), &archive)).expect("archive");
+        assert_eq!(indexed.identity(), summary.identity);
+        assert_eq!(indexed.index(), &archives::verify(&archive).expect("verified").index);
+        let names: Vec<&str> = indexed.entries().map(|(entry, _)| entry.path.as_str()).collect();
+        assert_eq!(names, sample().iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        for (name, content) in sample() {
+            let mut found = Vec::new();
+            let mut entry = indexed.entry(name, TWO).expect(name).expect(name);
+            entry.read_to_end(&mut found).expect(name);
+            assert!(found == content, "{codec}: {name}");
+            assert_eq!(indexed.read(name, content.len() as u64).expect(name), content);
+        }
+        assert!(indexed.entry("checkpoint/none.img", TWO).expect("looked up").is_none());
+        indexed.read("checkpoint/pages-1.img", 1000).expect_err("larger");
+    }
+}
+
+fn staged_names(path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).expect("directory") {
+        let entry = entry.expect("entry");
+        let name = entry.file_name().into_string().expect("text");
+        match entry.file_type().expect("type").is_dir() {
+            true => names.extend(
+                staged_names(&entry.path())
+                    .into_iter()
+                    .map(|beneath| format!("{name}/{beneath}")),
+            ),
+            false => names.push(name),
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn staging_hands_out_every_entry() {
+    for codec in CODECS {
+        for piped in [false, true] {
+            let directory = tempfile::tempdir().expect("directory");
+            let (archive, summary) = Build::sample().options(options(codec)).finish();
+            let parent = directory.path().join("in");
+            std::fs::create_dir(&parent).expect("directory");
+            let (source, feeder) = if piped {
+                let (reader, mut writer) = std::io::pipe().expect("pipe");
+                let feeder = std::thread::spawn(move || writer.write_all(&archive).expect("fed"));
+                (
+                    Source::new(reader.into(), Path::new("pipe")).expect("source"),
+                    Some(feeder),
+                )
+            } else {
+                let file = file(directory.path(), &archive);
+                (Source::new(file.into(), Path::new("archive")).expect("source"), None)
+            };
+            let staged = Staged::receive(source, &parent, ReaderOptions::default(), &Silent).expect("received");
+            let staged = staged.verify().expect("verified");
+            assert_eq!(staged.identity(), summary.identity);
+            for (name, content) in sample() {
+                let mut found = Vec::new();
+                staged
+                    .open(name, TWO)
+                    .expect(name)
+                    .expect(name)
+                    .read_to_end(&mut found)
+                    .expect(name);
+                assert!(found == content, "{codec}: {name}");
+            }
+            let nested = |name: &&str| matches!(*name, "rootfs-diff.tar" | "volumes/data.tar");
+            let mut expected: Vec<&str> = staged
+                .entries()
+                .iter()
+                .map(|entry: &Entry| entry.path.as_str())
+                .collect();
+            expected.retain(|name| piped || !nested(name));
+            expected.sort_unstable();
+            assert_eq!(staged_names(staged.path()), expected, "{codec}");
+            drop(staged);
+            assert!(staged_names(&parent).is_empty(), "dropped: nothing is left");
+            assert_eq!(std::fs::read_dir(&parent).expect("directory").count(), 0);
+            feeder.into_iter().for_each(|feeder| feeder.join().expect("fed"));
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_stays() {
+    let directory = tempfile::tempdir().expect("directory");
+    let source = Source::new(file(directory.path(), &Build::small().bytes()).into(), Path::new("a")).expect("source");
+    let staged = Staged::receive(source, directory.path(), ReaderOptions::default(), &Silent).expect("received");
+    let path = staged.verify().expect("verified").keep();
+    assert_eq!(
+        std::fs::read(path.join("ckpt.json")).expect("kept"),
+        archives::manifest()
+    );
+}

@@ -1,0 +1,22 @@
+//! End to end on real hosts: real CRIU, real runtimes, two hosts joined by a network, sshd and scp between them.
+//!
+//! Each test has hosts of its own. They need root; without it they say so loudly, and in CI that is a failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up has failed, and one that cannot run says so"
+)]
+
+#[path = "../support/hosts.rs"]
+mod support;
+
+mod container;
+mod continuity;
+mod files;
+mod formats;
+mod limits;
+mod options;
+mod safety;
+mod services;
+mod undo;

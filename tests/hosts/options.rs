@@ -1,0 +1,292 @@
+//! runc's CRIU switches, each on a container that needs it, with either runtime where it has a say in it.
+
+use crate::container::{assert_counts, start, start_counter, status};
+use crate::support::{Cgroup, Host, Hosts, possible};
+
+/// Exports and imports a container on the same host.
+fn round_trip(host: Host<'_>, name: &str, export: &str, import: &str) {
+    host.run(&format!("ckpt export {name} -o /data/{name}.tar.zst {export}"));
+    host.run(&format!(
+        "ckpt import /data/{name}.tar.zst --name {name}-2 --bundle /data/{name}-2 {import}"
+    ));
+}
+
+/// A container in which `script` has been run as a process of its own beside a counter.
+fn start_with(host: Host<'_>, runtime: &str, name: &str, options: &str, script: &str) {
+    let command = format!("sh -c '{script} & exec sh /opt/workloads/counter.sh /count'");
+    start(host, runtime, name, options, &command);
+    host.wait_until(&format!("[ $(wc -l < /data/{name}/rootfs/count) -ge 3 ]"));
+}
+
+#[test]
+fn leave_running_and_status_fd() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for runtime in ["runc", "crun"] {
+        let name = format!("l-{runtime}");
+        start_counter(a, runtime, &name, "");
+        a.run(&format!(
+            "ckpt export {name} -o /data/{name}.tar.zst --leave-running --status-fd 5 5> /data/status"
+        ));
+        assert_eq!(a.run("od -An -tx1 /data/status").trim(), "00");
+        assert_eq!(status(a, runtime, &name), "running");
+        assert_counts(a, &format!("/data/{name}/rootfs/count"));
+        a.run(&format!(
+            "{runtime} delete -f {name}; ckpt import /data/{name}.tar.zst --name {name}-2 --bundle /data/{name}-2"
+        ));
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+    }
+}
+
+#[test]
+fn file_locks() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for runtime in ["runc", "crun"] {
+        let name = format!("f-{runtime}");
+        start_with(a, runtime, &name, "", "busybox flock /locked sleep 1000");
+        let refused = a.attempt(&format!("ckpt export {name} -o /data/x.tar.zst"));
+        assert_eq!(refused.code, 6, "{}", refused.stderr);
+        round_trip(a, &name, "--file-locks", "");
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        a.run(&format!("! {runtime} exec {name}-2 busybox flock -n /locked true"));
+    }
+}
+
+#[test]
+fn link_remap() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    // An open file whose name is gone while another link to it is left.
+    let script = "echo held > /first; exec 3< /first; ln /first /second; rm /first; exec sleep 1000";
+    for runtime in ["runc", "crun"] {
+        let name = format!("r-{runtime}");
+        start_with(a, runtime, &name, "", script);
+        let refused = a.attempt(&format!("ckpt export {name} -o /data/x.tar.zst"));
+        assert_eq!(refused.code, 6, "{}", refused.stderr);
+        assert!(refused.stderr.contains("link-remap"), "{}", refused.stderr);
+        round_trip(a, &name, "--link-remap", "");
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        assert_eq!(
+            a.run(&format!(
+                "cat /proc/$(pgrep -x sleep | head -n 1)/fd/3 2>/dev/null || {runtime} exec {name}-2 cat /second"
+            )),
+            "held"
+        );
+        a.run(&format!("{runtime} delete -f {name}-2"));
+    }
+}
+
+#[test]
+fn ext_unix_sk() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    a.run("mkdir /data/sockets; (nc -lukU /data/sockets/log > /data/received 2>/dev/null &) ; sleep 0.2");
+    for runtime in ["runc", "crun"] {
+        let name = format!("u-{runtime}");
+        let python = "import socket,time\\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\\ns.connect(\"/mnt/log\")\\nwhile True:\\n s.send(b\"x\")\\n time.sleep(0.1)";
+        start(
+            a,
+            runtime,
+            &name,
+            "--base debian --rootfs overlay --bind /data/sockets:/mnt",
+            &format!("bash -c $'exec python3 -c \\'{python}\\''"),
+        );
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let refused = a.attempt(&format!("ckpt export {name} -o /data/x.tar.zst"));
+        assert_eq!(refused.code, 6, "{}", refused.stderr);
+        round_trip(
+            a,
+            &name,
+            "--ext-unix-sk",
+            "--root /workloads/debian --map-mount /mnt=/data/sockets",
+        );
+        assert_eq!(status(a, runtime, &format!("{name}-2")), "running");
+        a.run(&format!("{runtime} delete -f {name}-2"));
+    }
+}
+
+#[test]
+fn shell_job() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    a.run("/opt/workloads/mkbundle /data/job -- sh /opt/workloads/counter.sh /count");
+    // A terminal of the host's own, not the container's: the container is a job of its shell.
+    a.run("(setsid script -qc 'runc run --bundle /data/job job' /dev/null </dev/null >/dev/null 2>&1 &)");
+    a.wait_until("[ $(wc -l < /data/job/rootfs/count) -ge 3 ]");
+    let refused = a.attempt("ckpt export job -o /data/x.tar.zst");
+    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    a.run("ckpt export job -o /data/job.tar.zst --shell-job");
+    a.run("(setsid script -qc 'ckpt import /data/job.tar.zst --name job-2 --bundle /data/job-2; sleep 1000' /dev/null </dev/null >/data/said 2>&1 &)");
+    a.wait_until("[ \"$(runc state job-2 2>/dev/null | jq -r .status)\" = running ] || { cat /data/said; false; }");
+    assert_counts(a, "/data/job-2/rootfs/count");
+}
+
+#[test]
+fn cgroup_modes_and_empty_namespaces() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for (runtime, mode) in [
+        ("runc", "soft"),
+        ("runc", "full"),
+        ("runc", "strict"),
+        ("crun", "soft"),
+        ("crun", "ignore"),
+    ] {
+        let name = format!("g-{runtime}-{mode}");
+        start_counter(a, runtime, &name, "");
+        round_trip(
+            a,
+            &name,
+            &format!("--manage-cgroups-mode {mode} --empty-ns network"),
+            "",
+        );
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        a.run(&format!("{runtime} delete -f {name}-2"));
+    }
+    start_counter(a, "runc", "refused", "");
+    let refused = a.attempt("ckpt export refused -o /data/x.tar.zst --manage-cgroups-mode ignore");
+    assert!(
+        refused.code != 0 && refused.stderr.contains("ignore"),
+        "{}",
+        refused.stderr
+    );
+    assert_counts(a, "/data/refused/rootfs/count");
+}
+
+#[test]
+fn work_path_is_kept_and_skip_in_flight_and_dedup_are_taken() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for runtime in ["runc", "crun"] {
+        let name = format!("w-{runtime}");
+        start_counter(a, runtime, &name, "");
+        round_trip(
+            a,
+            &name,
+            "--work-path /data/work --tcp-skip-in-flight --auto-dedup",
+            "--work-path /data/work --auto-dedup",
+        );
+        a.run("grep -q 'Dumping finished' /data/work/dump.log; grep -q 'Restore finished' /data/work/restore.log; [ ! -e /data/work/images ]");
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        a.run("rm -r /data/work");
+    }
+}
+
+#[test]
+fn memory_goes_to_a_page_server() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for runtime in ["runc", "crun"] {
+        let name = format!("p-{runtime}");
+        start_counter(a, runtime, &name, "");
+        a.run("mkdir /data/pages; criu page-server --images-dir /data/pages --port 9876 --daemon; sleep 0.2");
+        a.run(&format!(
+            "ckpt export {name} -o /data/{name}.tar.zst --page-server 127.0.0.1:9876"
+        ));
+        a.run(&format!("! ckpt ls /data/{name}.tar.zst | grep pages-"));
+        let refused = a.attempt(&format!(
+            "ckpt import /data/{name}.tar.zst --name {name}-2 --bundle /data/{name}-2"
+        ));
+        assert!(
+            refused.code != 0 && refused.stderr.contains("--pages"),
+            "{}",
+            refused.stderr
+        );
+        a.run(&format!(
+            "ckpt import /data/{name}.tar.zst --name {name}-2 --bundle /data/{name}-2 --pages /data/pages"
+        ));
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        a.run("rm -r /data/pages");
+    }
+}
+
+#[test]
+fn without_memory_tracking_a_pre_dump_is_refused_with_the_reason() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    if a.attempt("criu check --feature mem_dirty_track").code == 0 {
+        return;
+    }
+    start_counter(a, "runc", "c1", "");
+    let refused = a.attempt("ckpt export c1 -o /data/x.tar.zst --pre-dump");
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("CONFIG_MEM_SOFT_DIRTY"), "{}", refused.stderr);
+    assert_counts(a, "/data/c1/rootfs/count");
+}
+
+#[test]
+fn network_namespaces_are_chosen_at_import() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    a.run("ip netns add other; ip -n other link set lo up");
+    for runtime in ["runc", "crun"] {
+        let name = format!("n-{runtime}");
+        start_counter(a, runtime, &name, "");
+        let inode = |name: &str| a.run(&format!("readlink /proc/$({runtime} state {name} | jq .pid)/ns/net"));
+        // Its own, into one that is there.
+        round_trip(a, &name, "", "--netns /run/netns/other");
+        let other = a.run("ip netns exec other readlink /proc/self/ns/net");
+        assert_eq!(inode(&format!("{name}-2")), other);
+        // From one that was there, into a new one with its loopback interface up.
+        round_trip(a, &format!("{name}-2"), "", "--netns new");
+        let last = format!("{name}-2-2");
+        assert_ne!(inode(&last), other);
+        a.run(&format!(
+            "nsenter -n -t $({runtime} state {last} | jq .pid) ip -br addr show lo | grep -q 127.0.0.1"
+        ));
+        assert_counts(a, &format!("/data/{last}/rootfs/count"));
+        a.run(&format!("{runtime} delete -f {last}"));
+    }
+}
+
+#[test]
+fn user_namespaces() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    for (runtime, kind) in [
+        ("runc", "identity"),
+        ("runc", "shifted"),
+        ("crun", "identity"),
+        ("crun", "shifted"),
+    ] {
+        let name = format!("s-{runtime}-{kind}");
+        start_counter(a, runtime, &name, &format!("--userns {kind}"));
+        round_trip(a, &name, "", "");
+        assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
+        a.run(&format!("{runtime} delete -f {name}-2"));
+    }
+}
