@@ -110,9 +110,10 @@ while True:
 #[test]
 fn ext_unix_sk() {
     each(|a, runtime| {
-        a.run(
-            "mkdir /data/sockets; (nc -lukU /data/sockets/log > /data/received 2>/dev/null </dev/null &) ; sleep 0.2",
-        );
+        a.run("mkdir /data/sockets");
+        std::fs::write(a.outside("/data/server.py"), SERVER).expect("a script");
+        a.run("(setsid python3 /data/server.py </dev/null >/dev/null 2>&1 &)");
+        a.wait_until("[ -S /data/sockets/log ]");
         std::fs::write(a.outside("/data/sockets/client.py"), CLIENT).expect("a script");
         let name = format!("u-{runtime}");
         start(
@@ -181,15 +182,19 @@ fn cgroup_modes_and_empty_namespaces() {
         };
         for mode in modes {
             let name = format!("g-{runtime}-{mode}");
+            // CRIU cannot put what it ignored at the dump into a cgroup of another name.
+            let new = if *mode == "ignore" {
+                name.clone()
+            } else {
+                format!("{name}-2")
+            };
             start_counter(a, runtime, &name, "");
-            round_trip(
-                a,
-                &name,
-                &format!("--manage-cgroups-mode {mode} --empty-ns network"),
-                "",
-            );
+            a.run(&format!(
+                "ckpt export {name} -o /data/x.tar.zst --manage-cgroups-mode {mode} --empty-ns network\n\
+                 ckpt import /data/x.tar.zst --name {new} --bundle /data/{name}-2; rm /data/x.tar.zst"
+            ));
             assert_counts(a, &format!("/data/{name}-2/rootfs/count"));
-            a.run(&format!("{runtime} delete -f {}", import.trim_start_matches("--name ")));
+            a.run(&format!("{runtime} delete -f {new}"));
         }
         if runtime == "runc" {
             start_counter(a, "runc", "refused", "");
