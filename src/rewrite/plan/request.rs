@@ -70,16 +70,9 @@ impl Planner<'_> {
 
     /// A terminal needs somebody who holds its other end, and no other container has one to give.
     fn judge_console(&mut self) {
-        let Some(archived) = self.read(process::terminal) else {
+        let Some(terminal) = self.read(process::terminal) else {
             return;
         };
-        let shell_job = self.manifest.options.shell_job || self.request.restore.shell_job;
-        let terminal = archived || (shell_job && self.request.console_socket.is_some());
-        if terminal && !archived {
-            // A job of a terminal outside gets a new terminal from CRIU. runc hands its master to the socket only where
-            // the configuration says that the container has one.
-            self.editor.set("/process", "terminal", true.into());
-        }
         match (terminal, &self.request.console_socket) {
             (true, None) if !self.request.no_restore => self.refuse(Refusal::ConsoleSocketNeeded),
             (false, Some(_)) => self.refuse(Refusal::ConsoleSocketUnused),

@@ -1,4 +1,4 @@
-//! `process`: of it, an import looks at and changes only whether there is a terminal.
+//! `process`: of it, an import only needs to know whether there is a terminal.
 
 use serde_json::Value;
 
