@@ -223,8 +223,8 @@ impl Indexed {
             return self.check_plain_headers();
         }
         let mut frames = Serial::new(self)?;
-        for entry in &self.index.entries {
-            let expected = self.index.header(entry).encode();
+        for (entry, header) in self.index.headers() {
+            let expected = header.encode();
             let mut offset = entry.offset - expected.len() as u64;
             let mut rest = expected.as_slice();
             while !rest.is_empty() {
@@ -241,8 +241,7 @@ impl Indexed {
     }
 
     fn check_plain_headers(&self) -> Result<(), Error> {
-        self.index.entries.iter().try_for_each(|entry| {
-            let expected = self.index.header(entry);
+        self.index.headers().try_for_each(|(entry, expected)| {
             let offset = entry.offset - expected.encoded_len();
             if plain_header(&self.at(), offset, MANIFEST)? == expected {
                 Ok(())

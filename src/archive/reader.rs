@@ -318,7 +318,7 @@ impl<R: Read> Reader<R> {
                 problem: HeaderProblem::Mtime,
             });
         }
-        self.sequence.admit(&header.path, header.size)?;
+        self.sequence.admit_header(&header)?;
         Ok(Some(header))
     }
 
@@ -405,27 +405,15 @@ fn read_header<R: Read>(stream: &mut TarStream<R>) -> Result<Option<Header>, Err
     let offset = stream.position();
     let mut bytes = Vec::with_capacity(BLOCK);
     stream.take(BLOCK, &mut bytes)?;
-    let Some(first) = bytes.first_chunk::<BLOCK>() else {
-        return Err(stream.truncated());
-    };
-    if first.iter().all(|&byte| byte == 0) {
+    if bytes.iter().all(|&byte| byte == 0) {
         return Ok(None);
     }
-    let blocks = Header::blocks(
-        first,
-        Context {
-            offset,
-            after: &stream.entry,
-        },
-    )?;
-    stream.take((blocks - 1) * BLOCK, &mut bytes)?;
-    let header = Header::parse(
-        &bytes,
-        Context {
-            offset,
-            after: &stream.entry,
-        },
-    )?;
+    let after = stream.entry.clone();
+    let context = Context { offset, after: &after };
+    while let more @ 1.. = Header::blocks(&bytes, context)? * BLOCK - bytes.len() {
+        stream.take(more, &mut bytes)?;
+    }
+    let header = Header::parse(&bytes, context)?;
     stream.entry = header.path.to_string();
     Ok(Some(header))
 }
@@ -459,23 +447,22 @@ impl<R: Read> Opening<R> {
 
 /// What is wrong with the very first bytes means that somebody else made the file.
 fn as_foreign(error: Error) -> Error {
-    match error {
+    let problem = match error {
         Error::Frame {
             offset: 0,
             problem: FrameProblem::Magic | FrameProblem::Header,
             ..
-        } => Error::NotAnArchive {
-            problem: "its first frame is none that ckpt makes",
-        },
+        } => "its first frame is none that ckpt makes",
         Error::Header {
             offset: 0,
             problem: HeaderProblem::Magic,
             ..
-        } => Error::NotAnArchive {
-            problem: "it does not begin with a tar header",
-        },
-        other => other,
-    }
+        } => "it does not begin with a tar header",
+        Error::Header { offset: 0, entry, .. } if entry != MANIFEST => return Error::NoManifest { entry },
+        Error::Name { name, .. } => return Error::NoManifest { entry: name },
+        other => return other,
+    };
+    Error::NotAnArchive { problem }
 }
 
 /// The part of a manifest that every version has.
