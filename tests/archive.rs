@@ -37,9 +37,10 @@ fn other_programs_unpack_and_check_it() {
             );
         }
         let listing = output(directory.path(), &format!("{decompress} | tar -t"));
+        let listing: Vec<&str> = listing.lines().filter(|name| !name.ends_with('/')).collect();
         let mut expected: Vec<&str> = archives::sample().iter().map(|(name, _)| *name).collect();
         expected.extend(["index.json", "SHA256SUMS"]);
-        assert_eq!(listing.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(listing, expected);
     }
 }
 

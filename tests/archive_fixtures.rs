@@ -60,15 +60,15 @@ fn good_archives_of_yesterday_are_read() {
     for (codec, identity) in [
         (
             "zstd",
-            "5af22a08290919a36453458e7497de101dceb17b00b007680dca2612c27d57d6",
+            "ddf99f09112a2a37581d8208ddd9c11deb61f86826b6859e2c91854bee8bc71d",
         ),
         (
             "gzip",
-            "4270b9da06c889d58d1215af1e4343dd4fccb8eca3939ee94bfb128b2f348808",
+            "a7cf5fb23044c59e9bb2dd4c98dcc8b328430c1dfb1b3d8fce40c6e283f1ed27",
         ),
         (
             "none",
-            "8a3bc57570435463dc4008bbc8a75f8dc050b623236f0e23b2f1a8a19e2adbb0",
+            "d2c68b91d4344cd5a495996ce44a5c0158ebd020d1e720f2d98aabc69e46f11e",
         ),
     ] {
         let path = fixtures().join(format!("good-{codec}.ckpt"));

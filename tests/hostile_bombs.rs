@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ckpt::archive::{Error, Limits, Reader, ReaderOptions, limits};
 use support::archives::manifest;
-use support::forge::{header, padding, store};
+use support::forge::{block, header, padding, store};
 
 /// More than any of them needs, less than any of them would like to have.
 const MEMORY: u64 = 128 << 20;
@@ -50,13 +50,9 @@ fn endless(ready: Vec<u8>, next: impl FnMut(&mut Vec<u8>)) -> impl Read {
 fn beginning(size: u64) -> Vec<u8> {
     let manifest = manifest();
     let zeros = vec![0; padding(manifest.len())];
-    [
-        header("ckpt.json", manifest.len() as u64),
-        manifest,
-        zeros,
-        header("checkpoint/pages-1.img", size),
-    ]
-    .concat()
+    let directory = block(b"checkpoint/", b'5', 0);
+    let pages = [directory, header("checkpoint/pages-1.img", size)].concat();
+    [header("ckpt.json", manifest.len() as u64), manifest, zeros, pages].concat()
 }
 
 /// 4 MiB of zeros in 137 bytes.
@@ -201,7 +197,7 @@ fn an_endless_manifest_is_refused_by_its_header() {
 #[test]
 fn a_long_name_of_gibibytes_is_refused_by_its_header() {
     for typeflag in [b'L', b'K', b'x', b'g'] {
-        let start = [beginning(0), support::forge::block(b"././@LongLink", typeflag, 3 << 30)].concat();
+        let start = [beginning(0), block(b"././@LongLink", typeflag, 3 << 30)].concat();
         let bomb = endless(start, |ready| ready.extend_from_slice(&[b'a'; 4096]));
         let error = refused(bomb, ReaderOptions::default());
         assert!(matches!(error, Error::Header { .. }), "{error}");

@@ -337,6 +337,9 @@ pub enum HeaderProblem {
     /// The records of a PAX header are not those that the format prescribes.
     #[error("PAX records are not canonical")]
     PaxRecords,
+    /// The header of a directory precedes another entry than the first one of that directory.
+    #[error("is a directory, but not that of the entry after it")]
+    Directory,
     /// The time differs from that of the first entry.
     #[error("mtime differs from that of the first entry")]
     Mtime,

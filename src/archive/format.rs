@@ -5,6 +5,7 @@
 //! is a new [`FORMAT_VERSION`](crate::manifest::FORMAT_VERSION).
 
 use super::error::Error;
+use super::header::Header;
 use super::limits;
 use super::path::ArchivePath;
 
@@ -165,6 +166,27 @@ impl Sequence {
         }
         self.seen.push((rank, path.clone()));
         Ok(kind)
+    }
+
+    /// Whether the header of its directory must precede the entry.
+    pub(super) fn opens(&self, path: &ArchivePath) -> bool {
+        let last = self.seen.last().and_then(|(_, last)| last.directory());
+        path.directory().is_some_and(|directory| last != Some(directory))
+    }
+
+    /// Takes the next entry by its header: that of its directory is where it must be, and only there.
+    pub(super) fn admit_header(&mut self, header: &Header) -> Result<(), Error> {
+        let expected = self.opens(&header.path);
+        self.admit(&header.path, header.size)?;
+        let directory = || format!("{}/", header.path.directory().unwrap_or_default());
+        match (expected, header.opens) {
+            (true, false) => Err(Error::Missing { entry: directory() }),
+            (false, true) => Err(Error::Repeated {
+                entry: directory(),
+                other: directory(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn follows(&self, last: &(usize, ArchivePath), rank: usize, path: &ArchivePath) -> Result<(), Error> {

@@ -99,12 +99,14 @@ pub fn names(bytes: &[u8]) {
         );
     }
     let context = Context { offset: 0, after: "" };
-    let Some(first) = bytes.first_chunk::<BLOCK>() else {
-        return;
-    };
-    let Ok(blocks) = Header::blocks(first, context) else {
-        return;
-    };
+    let mut blocks = 1;
+    while let Some(known) = bytes.get(..blocks * BLOCK) {
+        match Header::blocks(known, context) {
+            Ok(more) if more > blocks => blocks = more,
+            Ok(_) => break,
+            Err(_) => return,
+        }
+    }
     if let Some(header) = bytes.get(..blocks * BLOCK)
         && let Ok(parsed) = Header::parse(header, context)
     {
@@ -150,7 +152,8 @@ mod tests {
         Index::parse(&seed("index/index.json")).expect("index");
         seektable::parse(&seed("tables/seek-table")).expect("seek table");
         sums::parse(&seed("tables/SHA256SUMS")).expect("digests");
-        let header = seed("names/pax-header");
-        Header::parse(&header, Context { offset: 0, after: "" }).expect("header");
+        for name in ["names/header", "names/pax-header", "names/directory"] {
+            Header::parse(&seed(name), Context { offset: 0, after: "" }).expect(name);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! compares. So two readers of tar cannot disagree about an archive that is accepted here.
 
 use super::error::{Error, HeaderProblem};
+use super::format::DIRECTORIES;
 use super::limits::MAX_MTIME;
 use super::path::{ArchivePath, printable};
 
@@ -51,6 +52,8 @@ pub(super) struct Header {
     pub size: u64,
     /// Seconds since 1970.
     pub mtime: u64,
+    /// Whether it is the first entry of its directory: then the header of the directory precedes it.
+    pub opens: bool,
 }
 
 /// `size` rounded up to whole blocks.
@@ -70,21 +73,21 @@ impl Header {
 
     /// Length of the encoding, bytes.
     pub(super) fn encoded_len(&self) -> u64 {
-        if self.needs_pax() {
-            PAX_BLOCKS as u64 * BLOCK64
-        } else {
-            BLOCK64
-        }
+        let own = if self.needs_pax() { PAX_BLOCKS } else { 1 };
+        (own + usize::from(self.opens)) as u64 * BLOCK64
     }
 
     /// The header's bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(PAX_BLOCKS * BLOCK);
+        let mut bytes = Vec::with_capacity((1 + PAX_BLOCKS) * BLOCK);
+        if self.opens {
+            bytes.extend(block(&directory_name(&self.path), b'5', 0, self.mtime));
+        }
         if self.needs_pax() {
             let records = self.pax_records();
             bytes.extend(block(PAX_NAME, b'x', records.len() as u64, self.mtime));
             bytes.extend_from_slice(&records);
-            bytes.resize(2 * BLOCK, 0);
+            bytes.resize(bytes.len() + padding(records.len() as u64), 0);
         }
         let name = self.path.as_str().as_bytes();
         let size = if self.size < PAX_SIZE { self.size } else { 0 };
@@ -103,8 +106,11 @@ impl Header {
         records
     }
 
-    /// How many blocks the header has that begins with `first`.
-    pub(super) fn blocks(first: &[u8; BLOCK], context: Context<'_>) -> Result<usize, Error> {
+    /// How many blocks the header has that begins like this; more may be known when as many are there.
+    pub(super) fn blocks(bytes: &[u8], context: Context<'_>) -> Result<usize, Error> {
+        let (first, rest) = bytes
+            .split_first_chunk::<BLOCK>()
+            .ok_or_else(|| context.failed(bytes, HeaderProblem::Magic))?;
         let failed = |problem| Err(context.failed(first, problem));
         if first[257..263] != *b"ustar\0" {
             return failed(HeaderProblem::Magic);
@@ -119,31 +125,26 @@ impl Header {
                 Some(_) => Ok(PAX_BLOCKS),
                 None => failed(HeaderProblem::Field { field: "size" }),
             },
+            b'5' if !is_directory(first) => failed(HeaderProblem::Type { kind: "directory" }),
+            b'5' if rest.is_empty() => Ok(2),
+            b'5' if rest.get(156) == Some(&b'5') => failed(HeaderProblem::Directory),
+            b'5' => Ok(1 + Self::blocks(rest, context)?),
             other => failed(HeaderProblem::Type { kind: type_name(other) }),
         }
     }
 
     /// Parses a header of as many blocks as [`Header::blocks`] said.
     pub(super) fn parse(bytes: &[u8], context: Context<'_>) -> Result<Self, Error> {
-        let Some((pax, main)) = bytes.split_last_chunk::<BLOCK>() else {
+        let Some((before, main)) = bytes.split_last_chunk::<BLOCK>() else {
             return Err(context.failed(bytes, HeaderProblem::Magic));
         };
-        let failed = |problem| context.failed(main, problem);
-        let field = |field| failed(HeaderProblem::Field { field });
-        let records = match pax.get(BLOCK..) {
-            Some(records) => Pax::parse(records).ok_or_else(|| failed(HeaderProblem::PaxRecords))?,
-            None => Pax::default(),
-        };
-        let name = records.path.unwrap_or_else(|| until_nul(&main[..NAME_FIELD]));
-        let header = Self {
-            path: ArchivePath::try_from(name)?,
-            size: records
-                .size
-                .or_else(|| octal(&main[124..135]))
-                .ok_or_else(|| field("size"))?,
-            mtime: octal(&main[136..147]).ok_or_else(|| field("mtime"))?,
-        };
-        match difference(&header.encode(), bytes) {
+        let opens = before.get(156) == Some(&b'5');
+        let pax = if opens { &before[BLOCK..] } else { before };
+        let header = Self::understand(pax, main, opens, context)?;
+        if opens && until_nul(&before[..NAME_FIELD]) != directory_name(&header.path) {
+            return Err(context.failed(before, HeaderProblem::Directory));
+        }
+        match difference(&header.encode(), bytes, opens) {
             None => Ok(header),
             Some(problem) => Err(Error::Header {
                 entry: header.path.to_string(),
@@ -152,6 +153,38 @@ impl Header {
             }),
         }
     }
+
+    /// What a header says, leniently.
+    fn understand(pax: &[u8], main: &[u8; BLOCK], opens: bool, context: Context<'_>) -> Result<Self, Error> {
+        let failed = |problem| context.failed(main, problem);
+        let field = |field| failed(HeaderProblem::Field { field });
+        let records = match pax.get(BLOCK..) {
+            Some(records) => Pax::parse(records).ok_or_else(|| failed(HeaderProblem::PaxRecords))?,
+            None => Pax::default(),
+        };
+        let name = records.path.unwrap_or_else(|| until_nul(&main[..NAME_FIELD]));
+        Ok(Self {
+            path: ArchivePath::try_from(name)?,
+            size: records
+                .size
+                .or_else(|| octal(&main[124..135]))
+                .ok_or_else(|| field("size"))?,
+            mtime: octal(&main[136..147]).ok_or_else(|| field("mtime"))?,
+            opens,
+        })
+    }
+}
+
+/// The name of the directory of an entry, as in the directory's header.
+fn directory_name(path: &ArchivePath) -> Vec<u8> {
+    let directory = path.directory();
+    directory.map_or_else(Vec::new, |directory| [directory.as_bytes(), b"/"].concat())
+}
+
+/// Whether a header has the name of one of the directories of the format.
+fn is_directory(block: &[u8; BLOCK]) -> bool {
+    let name = until_nul(&block[..NAME_FIELD]).strip_suffix(b"/");
+    DIRECTORIES.iter().any(|directory| name == Some(directory.as_bytes()))
 }
 
 /// Where a header was found, for messages.
@@ -182,7 +215,7 @@ impl Context<'_> {
 }
 
 /// Where an encoding differs from the bytes that are there.
-fn difference(expected: &[u8], found: &[u8]) -> Option<HeaderProblem> {
+fn difference(expected: &[u8], found: &[u8], opens: bool) -> Option<HeaderProblem> {
     if expected.len() != found.len() {
         return Some(HeaderProblem::PaxRecords);
     }
@@ -198,9 +231,10 @@ fn difference(expected: &[u8], found: &[u8]) -> Option<HeaderProblem> {
     let at = differing()
         .find(|at| !(148..156).contains(&(at % BLOCK)))
         .or_else(|| differing().next())?;
-    let pax = expected.len() > BLOCK;
+    let own = at.checked_sub(if opens { BLOCK } else { 0 });
     // The size of a PAX header is that of its records.
-    if pax && ((BLOCK..2 * BLOCK).contains(&at) || (124..136).contains(&at)) {
+    let in_records = |at: &usize| (BLOCK..2 * BLOCK).contains(at) || (124..136).contains(at);
+    if expected.len() > 2 * BLOCK && own.as_ref().is_some_and(in_records) {
         return Some(HeaderProblem::PaxRecords);
     }
     let (field, _) = FIELDS.iter().find(|(_, end)| at % BLOCK < *end)?;
@@ -211,7 +245,7 @@ fn difference(expected: &[u8], found: &[u8]) -> Option<HeaderProblem> {
 fn block(name: &[u8], typeflag: u8, size: u64, mtime: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     block[..name.len()].copy_from_slice(name);
-    block[100..108].copy_from_slice(b"0000600\0");
+    block[100..108].copy_from_slice(if typeflag == b'5' { b"0000700\0" } else { b"0000600\0" });
     block[108..116].copy_from_slice(b"0000000\0");
     block[116..124].copy_from_slice(b"0000000\0");
     put_octal(&mut block[124..135], size);
@@ -295,7 +329,6 @@ const fn type_name(typeflag: u8) -> &'static str {
         b'2' => "symbolic link",
         b'3' => "character device",
         b'4' => "block device",
-        b'5' => "directory",
         b'6' => "FIFO",
         b'7' => "contiguous file",
         b'g' => "global PAX header",
@@ -320,8 +353,15 @@ mod tests {
     };
 
     fn parse(bytes: &[u8]) -> Result<Header, Error> {
-        let first = bytes.first_chunk().expect("a block");
-        let blocks = Header::blocks(first, HERE)?;
+        let mut blocks = Header::blocks(&bytes[..BLOCK], HERE)?;
+        while let Some(more) = bytes
+            .get(..blocks * BLOCK)
+            .map(|known| Header::blocks(known, HERE))
+            .transpose()?
+            && more > blocks
+        {
+            blocks = more;
+        }
         Header::parse(&bytes[..(blocks * BLOCK).min(bytes.len())], HERE)
     }
 
@@ -330,6 +370,7 @@ mod tests {
             path: ArchivePath::try_from(name).expect(name),
             size,
             mtime: 1_700_000_000,
+            opens: false,
         }
     }
 
@@ -349,6 +390,36 @@ mod tests {
             assert_eq!(bytes.len(), blocks * BLOCK, "{name} {size}");
             assert_eq!(bytes.len() as u64, header.encoded_len());
             assert_eq!(parse(&bytes).expect(name), header);
+        }
+    }
+
+    #[test]
+    fn the_first_entry_of_a_directory_brings_its_header() {
+        let long = format!("checkpoint/{}", "n".repeat(100));
+        for (name, blocks) in [("checkpoint/core-1.img", 2), (long.as_str(), 4)] {
+            let first = Header {
+                opens: true,
+                ..header(name, 5)
+            };
+            let bytes = first.encode();
+            assert_eq!(
+                (bytes.len(), bytes.len() as u64),
+                (blocks * BLOCK, first.encoded_len()),
+                "{name}"
+            );
+            assert_eq!(parse(&bytes).expect(name), first);
+            let other = forge(&bytes, 0, b"volumes/\0\0\0");
+            let error = parse(&other).expect_err("another directory");
+            assert!(
+                matches!(
+                    error,
+                    Error::Header {
+                        problem: HeaderProblem::Directory,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
         }
     }
 

@@ -86,13 +86,22 @@ impl Index {
         self.entries.last().map_or(0, |entry| entry.offset + padded(entry.size))
     }
 
-    /// The header of an entry.
-    pub(super) fn header(&self, entry: &Entry) -> Header {
-        Header {
-            path: entry.path.clone(),
-            size: entry.size,
-            mtime: self.mtime,
-        }
+    /// The headers of all entries.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&Entry, Header)> {
+        let before = std::iter::once(None).chain(self.entries.iter().map(|entry| entry.path.directory()));
+        self.entries.iter().zip(before).map(|(entry, before)| {
+            let opens = entry.path.directory().is_some() && entry.path.directory() != before;
+            let (path, size, mtime) = (entry.path.clone(), entry.size, self.mtime);
+            (
+                entry,
+                Header {
+                    path,
+                    size,
+                    mtime,
+                    opens,
+                },
+            )
+        })
     }
 
     /// The entry that has the byte at this offset of the uncompressed stream in its header, content or padding.
@@ -172,8 +181,8 @@ impl Index {
     /// Sizes and offsets follow from one another.
     fn check(&self) -> Result<(), Error> {
         let mut end: u64 = 0;
-        for entry in &self.entries {
-            let offset = end.checked_add(self.header(entry).encoded_len());
+        for (entry, header) in self.headers() {
+            let offset = end.checked_add(header.encoded_len());
             let next = offset.and_then(|offset| offset.checked_add(entry.size)?.checked_next_multiple_of(512));
             match next {
                 Some(next) if offset == Some(entry.offset) => end = next,

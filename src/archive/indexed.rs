@@ -4,22 +4,19 @@
 //! bytes of an entry are handed out after the digest of their frame was checked (of a plain tar, which has no frames: the
 //! digest of the entry is checked at its end, and a wrong one is an error instead of the end).
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use super::deframer::{DecodePool, Decoded, Stored, decode, decode_pool};
-use super::digest::{Digest, Hasher};
-use super::error::{Error, FrameProblem, TailProblem, TrailerProblem};
+use super::deframer::Stored;
+use super::digest::Digest;
+use super::error::{Error, TailProblem, TrailerProblem};
 use super::format::{INDEX, MANIFEST, Sequence};
-use super::framer::depth;
-use super::frames::{Class, Codec, Decoder, Head, stored_bound, trailer};
+use super::frames::{Class, Codec, Head, stored_bound, trailer};
 use super::index::{Entry, Index};
-use super::limits::{FRAME_SIZE, MAX_FRAME_CONTENT};
+use super::indexed_entry::{IndexedEntry, Serial};
+use super::limits::MAX_FRAME_CONTENT;
 use super::locate::{At, Located, locate, plain_header};
-use super::pool::{Buffers, Content};
 use super::reader::{Proof, Reader, ReaderOptions};
 use super::tail::{self, Tail};
 use crate::manifest::Manifest;
@@ -185,7 +182,8 @@ impl Indexed {
         Ok(content)
     }
 
-    fn at(&self) -> At<'_> {
+    /// The file.
+    pub(super) fn at(&self) -> At<'_> {
         At {
             file: &self.file,
             length: self.length,
@@ -193,14 +191,24 @@ impl Indexed {
     }
 
     /// Number of the frame that has this byte of the uncompressed stream.
-    fn frame_at(&self, offset: u64) -> usize {
+    pub(super) fn frame_at(&self, offset: u64) -> usize {
         self.starts
             .partition_point(|(_, start)| *start <= offset)
             .saturating_sub(1)
     }
 
+    /// Where the content of a frame begins in the uncompressed stream.
+    pub(super) fn frame_start(&self, number: usize) -> u64 {
+        self.starts[number].1
+    }
+
+    /// The digest of an entry's content.
+    pub(super) fn digest(&self, position: usize) -> Digest {
+        self.digests[position]
+    }
+
     /// One frame, as it is in the file.
-    fn stored(&self, number: usize, mut bytes: Vec<u8>) -> Result<Stored, Error> {
+    pub(super) fn stored(&self, number: usize, mut bytes: Vec<u8>) -> Result<Stored, Error> {
         let (frame, (offset, _)) = (self.index.frames[number], self.starts[number]);
         bytes.clear();
         bytes.resize(frame.stored as usize, 0);
@@ -223,8 +231,8 @@ impl Indexed {
             return self.check_plain_headers();
         }
         let mut frames = Serial::new(self)?;
-        for entry in &self.index.entries {
-            let expected = self.index.header(entry).encode();
+        for (entry, header) in self.index.headers() {
+            let expected = header.encode();
             let mut offset = entry.offset - expected.len() as u64;
             let mut rest = expected.as_slice();
             while !rest.is_empty() {
@@ -241,8 +249,7 @@ impl Indexed {
     }
 
     fn check_plain_headers(&self) -> Result<(), Error> {
-        self.index.entries.iter().try_for_each(|entry| {
-            let expected = self.index.header(entry);
+        self.index.headers().try_for_each(|(entry, expected)| {
             let offset = entry.offset - expected.encoded_len();
             if plain_header(&self.at(), offset, MANIFEST)? == expected {
                 Ok(())
@@ -330,237 +337,5 @@ impl Read for Cursor<'_> {
         let count = std::os::unix::fs::FileExt::read_at(self.at.file, buffer, self.offset)?;
         self.offset += count as u64;
         Ok(count)
-    }
-}
-
-/// Decodes frames one at a time, and keeps the last.
-struct Serial<'a> {
-    archive: &'a Indexed,
-    decoder: Decoder,
-    buffers: Buffers,
-    spare: Vec<u8>,
-    current: Option<(usize, Arc<Content>)>,
-}
-
-impl<'a> Serial<'a> {
-    fn new(archive: &'a Indexed) -> Result<Self, Error> {
-        let decoder = Decoder::new(archive.index.codec).map_err(|source| Error::Thread { source })?;
-        Ok(Self {
-            archive,
-            decoder,
-            buffers: Buffers::new(1),
-            spare: Vec::new(),
-            current: None,
-        })
-    }
-
-    fn frame(&mut self, number: usize, entry: &super::ArchivePath) -> Result<Arc<Content>, Error> {
-        if let Some((_, content)) = self.current.as_ref().filter(|(current, _)| *current == number) {
-            return Ok(content.clone());
-        }
-        self.current = None;
-        let stored = self.archive.stored(number, std::mem::take(&mut self.spare))?;
-        let decoded = decode(&mut self.decoder, &self.buffers, stored);
-        let content = take(decoded, number, entry, &mut self.spare)?;
-        self.current = Some((number, content.clone()));
-        Ok(content)
-    }
-
-    /// What the frame has from this byte of the uncompressed stream on.
-    fn at(&mut self, offset: u64, entry: &super::ArchivePath) -> Result<&[u8], Error> {
-        let number = self.archive.frame_at(offset);
-        self.frame(number, entry)?;
-        let begin = (offset - self.archive.starts[number].1) as usize;
-        Ok(self
-            .current
-            .as_ref()
-            .map_or(&[][..], |(_, content)| content.get(begin..).unwrap_or_default()))
-    }
-}
-
-/// The content of a decoded frame, or what is wrong with it.
-fn take(
-    decoded: Decoded,
-    number: usize,
-    entry: &super::ArchivePath,
-    spare: &mut Vec<u8>,
-) -> Result<Arc<Content>, Error> {
-    *spare = decoded.stored;
-    let entry = entry.to_string();
-    decoded.content.map_err(|problem| match problem {
-        FrameProblem::Digest => Error::FrameDigest { entry, frame: number },
-        problem => Error::Frame {
-            offset: decoded.offset,
-            entry,
-            problem,
-        },
-    })
-}
-
-/// How the frames of an entry are decoded.
-enum Lane<'a> {
-    /// One or two frames are not worth a thread.
-    Serial(Serial<'a>),
-    Pool {
-        pool: DecodePool,
-        spare: VecDeque<Vec<u8>>,
-        depth: usize,
-    },
-    /// A plain tar: read and hashed.
-    Plain { hasher: Hasher, buffers: Buffers },
-}
-
-/// The content of one entry. Errors of [`Read`] carry an [`Error`], see [`Error::from_io`].
-pub struct IndexedEntry<'a> {
-    archive: &'a Indexed,
-    position: usize,
-    lane: Lane<'a>,
-    /// Frames that are to be submitted, and the one that comes out next.
-    submit: usize,
-    next: usize,
-    end: usize,
-    current: Option<Arc<Content>>,
-    at: usize,
-    remaining: u64,
-}
-
-impl<'a> IndexedEntry<'a> {
-    fn new(archive: &'a Indexed, position: usize, threads: NonZeroUsize) -> Result<Self, Error> {
-        let Entry { offset, size, .. } = archive.index.entries[position];
-        let (first, end) = match size {
-            0 => (0, 0),
-            _ => (archive.frame_at(offset), archive.frame_at(offset + size - 1) + 1),
-        };
-        let lane = match archive.index.codec {
-            Codec::None => Lane::Plain {
-                hasher: Hasher::default(),
-                buffers: Buffers::new(1),
-            },
-            _ if end - first <= 2 => Lane::Serial(Serial::new(archive)?),
-            codec => {
-                let depth = depth(threads);
-                let pool = decode_pool(codec, threads, &Buffers::new(depth))?;
-                Lane::Pool {
-                    pool,
-                    spare: VecDeque::new(),
-                    depth,
-                }
-            }
-        };
-        Ok(Self {
-            archive,
-            position,
-            lane,
-            submit: first,
-            next: first,
-            end,
-            current: None,
-            at: 0,
-            remaining: size,
-        })
-    }
-
-    /// The entry.
-    #[must_use]
-    pub fn entry(&self) -> &Entry {
-        &self.archive.index.entries[self.position]
-    }
-
-    /// The content that is at hand, without copying; empty at the end.
-    ///
-    /// # Errors
-    /// [`Error::FrameDigest`], [`Error::Frame`], [`Error::Digest`], [`Error::Read`].
-    pub fn chunk(&mut self) -> Result<&[u8], Error> {
-        while self.remaining > 0 && self.at_hand() == 0 {
-            self.load()?;
-        }
-        let count = self.at_hand();
-        Ok(self
-            .current
-            .as_ref()
-            .map_or(&[][..], |content| &content[self.at..self.at + count]))
-    }
-
-    fn at_hand(&self) -> usize {
-        let ready = self.current.as_ref().map_or(0, |content| content.len() - self.at);
-        ready.min(usize::try_from(self.remaining).unwrap_or(usize::MAX))
-    }
-
-    /// Takes `count` bytes of [`IndexedEntry::chunk`].
-    pub fn consume(&mut self, count: usize) {
-        let count = count.min(self.at_hand());
-        self.at += count;
-        self.remaining -= count as u64;
-    }
-
-    /// Offset in the uncompressed stream of what is read next.
-    fn offset(&self) -> u64 {
-        let entry = self.entry();
-        entry.offset + entry.size - self.remaining
-    }
-
-    fn load(&mut self) -> Result<(), Error> {
-        let offset = self.offset();
-        self.current = None;
-        let entry = &self.archive.index.entries[self.position];
-        let content = match &mut self.lane {
-            Lane::Plain { .. } => return self.load_plain(offset),
-            Lane::Serial(serial) => serial.frame(self.next, &entry.path)?,
-            Lane::Pool { pool, spare, depth } => {
-                while self.submit < self.end && pool.pending() < *depth {
-                    let bytes = spare.pop_front().unwrap_or_default();
-                    pool.submit(self.archive.stored(self.submit, bytes)?);
-                    self.submit += 1;
-                }
-                let decoded = pool.wait()?.ok_or(Error::Poisoned)?;
-                let mut stored = Vec::new();
-                let content = take(decoded, self.next, &entry.path, &mut stored)?;
-                spare.push_back(stored);
-                content
-            }
-        };
-        self.at = (offset - self.archive.starts[self.next].1) as usize;
-        self.next += 1;
-        self.current = Some(content);
-        Ok(())
-    }
-
-    fn load_plain(&mut self, offset: u64) -> Result<(), Error> {
-        let entry = &self.archive.index.entries[self.position];
-        let Lane::Plain { hasher, buffers } = &mut self.lane else {
-            return Ok(());
-        };
-        let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(FRAME_SIZE);
-        let mut bytes = buffers.get();
-        bytes.resize(count, 0);
-        self.archive.at().read_into(offset, &mut bytes)?;
-        hasher.update(&bytes);
-        if count as u64 == self.remaining && hasher.take() != self.archive.digests[self.position] {
-            return Err(Error::Digest {
-                entry: entry.path.to_string(),
-            });
-        }
-        (self.current, self.at) = (Some(Content::new(bytes, count, buffers)), 0);
-        Ok(())
-    }
-}
-
-impl Read for IndexedEntry<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let chunk = self.chunk()?;
-        let count = chunk.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&chunk[..count]);
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl io::BufRead for IndexedEntry<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(self.chunk()?)
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.consume(count);
     }
 }

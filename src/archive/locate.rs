@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use super::error::{Error, FrameProblem, HeaderProblem, TrailerProblem};
 use super::format::{INDEX, Sequence};
 use super::frames::{Class, Codec, Decoder, GZIP_END, Head, Next, SplitError, parse_end_member, split, stored_bound};
-use super::header::{BLOCK, BLOCK64, Context, Header, padded};
+use super::header::{BLOCK, Context, Header, padded};
 use super::input::Input;
 use super::limits::{MAX_FRAME_CONTENT, MAX_FRAMES, MAX_INDEX, MAX_SIGNATURE, MAX_SUMS};
 use super::seektable;
@@ -202,7 +202,7 @@ fn locate_plain(at: &At<'_>) -> Result<Located, Error> {
                 stream,
             });
         }
-        sequence.admit(&header.path, header.size)?;
+        sequence.admit_header(&header)?;
         offset += header.encoded_len() + padded(header.size);
     }
 }
@@ -211,17 +211,19 @@ fn locate_plain(at: &At<'_>) -> Result<Located, Error> {
 pub(super) fn plain_header(at: &At<'_>, offset: u64, after: &str) -> Result<Header, Error> {
     let context = Context { offset, after };
     let mut bytes = at.read(offset, BLOCK)?;
-    let Some(first) = bytes.first_chunk::<BLOCK>() else {
-        return Err(truncated(at.length));
-    };
-    if first.iter().all(|&byte| byte == 0) {
-        return Err(Error::Missing {
-            entry: INDEX.to_owned(),
-        });
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Err(missing_index());
     }
-    let more = Header::blocks(first, context)? - 1;
-    bytes.extend(at.read(offset + BLOCK64, more * BLOCK)?);
+    while let more @ 1.. = Header::blocks(&bytes, context)? * BLOCK - bytes.len() {
+        bytes.extend(at.read(offset + bytes.len() as u64, more)?);
+    }
     Header::parse(&bytes, context)
+}
+
+fn missing_index() -> Error {
+    Error::Missing {
+        entry: INDEX.to_owned(),
+    }
 }
 
 fn begins_with_index(content: &[u8]) -> bool {

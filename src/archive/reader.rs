@@ -7,19 +7,18 @@
 use std::io::{self, BufRead, Read};
 use std::num::NonZeroUsize;
 
-use serde::Deserialize;
-
 use super::digest::Digest;
 use super::error::{Error, FrameProblem, HeaderProblem, TailProblem, TrailerProblem};
-use super::format::{INDEX, MANIFEST, SIGNATURE, SUMS, Sequence};
+use super::format::{INDEX, SIGNATURE, SUMS, Sequence};
 use super::frames::{Codec, trailer};
-use super::header::{BLOCK, Context, Header, padding};
+use super::header::{BLOCK, Header, padding};
 use super::index::{self, Entry, Index};
 use super::limits::{Limits, MAX_EXPLAINED};
+use super::opening::Opening;
 use super::sums;
 use super::tail::{Tail, check_signature};
 use super::tarstream::TarStream;
-use crate::manifest::{FORMAT_VERSION, Manifest, OLDEST_FORMAT_VERSION};
+use crate::manifest::Manifest;
 
 /// How an archive is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +100,8 @@ impl<R: Read> Reader<R> {
     /// [`Error::NotAnArchive`], [`Error::NoManifest`], [`Error::TooNew`], [`Error::TooOld`], [`Error::Manifest`], and
     /// whatever may be wrong with the first entry.
     pub fn new(source: R, options: ReaderOptions) -> Result<Self, Error> {
-        let mut opening = Opening(TarStream::new(source, options.threads, options.limits)?);
-        let (header, text) = opening.manifest().map_err(as_foreign)?;
-        check_version(&text)?;
-        let manifest = serde_json::from_slice(&text).map_err(|source| Error::Manifest { source })?;
+        let mut stream = TarStream::new(source, options.threads, options.limits)?;
+        let Opening { header, text, manifest } = Opening::read(&mut stream)?;
         let mut sequence = Sequence::default();
         sequence.admit(&header.path, header.size)?;
         let entry = Entry {
@@ -113,7 +110,7 @@ impl<R: Read> Reader<R> {
             path: header.path,
         };
         Ok(Self {
-            stream: opening.0,
+            stream,
             limits: options.limits,
             length: options.length,
             sequence,
@@ -307,7 +304,7 @@ impl<R: Read> Reader<R> {
 
     /// The next header, or `None` for a zero block.
     fn header(&mut self) -> Result<Option<Header>, Error> {
-        let Some(header) = read_header(&mut self.stream)? else {
+        let Some(header) = self.stream.header()? else {
             return Ok(None);
         };
         if header.mtime != self.mtime {
@@ -318,7 +315,7 @@ impl<R: Read> Reader<R> {
                 problem: HeaderProblem::Mtime,
             });
         }
-        self.sequence.admit(&header.path, header.size)?;
+        self.sequence.admit_header(&header)?;
         Ok(Some(header))
     }
 
@@ -398,108 +395,6 @@ impl<R: Read> Reader<R> {
         );
         self.stream.finish(&trailer)
     }
-}
-
-/// The next header of a stream, or `None` for a zero block.
-fn read_header<R: Read>(stream: &mut TarStream<R>) -> Result<Option<Header>, Error> {
-    let offset = stream.position();
-    let mut bytes = Vec::with_capacity(BLOCK);
-    stream.take(BLOCK, &mut bytes)?;
-    let Some(first) = bytes.first_chunk::<BLOCK>() else {
-        return Err(stream.truncated());
-    };
-    if first.iter().all(|&byte| byte == 0) {
-        return Ok(None);
-    }
-    let blocks = Header::blocks(
-        first,
-        Context {
-            offset,
-            after: &stream.entry,
-        },
-    )?;
-    stream.take((blocks - 1) * BLOCK, &mut bytes)?;
-    let header = Header::parse(
-        &bytes,
-        Context {
-            offset,
-            after: &stream.entry,
-        },
-    )?;
-    stream.entry = header.path.to_string();
-    Ok(Some(header))
-}
-
-/// A stream whose manifest was not read yet.
-struct Opening<R>(TarStream<R>);
-
-impl<R: Read> Opening<R> {
-    /// The header and content of the first entry, which must be the manifest.
-    fn manifest(&mut self) -> Result<(Header, Vec<u8>), Error> {
-        let none = || Error::Missing {
-            entry: MANIFEST.to_owned(),
-        };
-        let header = read_header(&mut self.0)?.ok_or_else(none)?;
-        Sequence::default().admit(&header.path, header.size)?;
-        let mut text = Vec::new();
-        while (text.len() as u64) < header.size {
-            let chunk = self.0.chunk()?;
-            let count = chunk.len().min(header.size as usize - text.len());
-            if count == 0 {
-                return Err(self.0.truncated());
-            }
-            text.extend_from_slice(&chunk[..count]);
-            self.0.consume_content(count);
-        }
-        self.0.end_content();
-        self.0.take_padding(padding(header.size))?;
-        Ok((header, text))
-    }
-}
-
-/// What is wrong with the very first bytes means that somebody else made the file.
-fn as_foreign(error: Error) -> Error {
-    match error {
-        Error::Frame {
-            offset: 0,
-            problem: FrameProblem::Magic | FrameProblem::Header,
-            ..
-        } => Error::NotAnArchive {
-            problem: "its first frame is none that ckpt makes",
-        },
-        Error::Header {
-            offset: 0,
-            problem: HeaderProblem::Magic,
-            ..
-        } => Error::NotAnArchive {
-            problem: "it does not begin with a tar header",
-        },
-        other => other,
-    }
-}
-
-/// The part of a manifest that every version has.
-#[derive(Deserialize)]
-struct Version {
-    format: u64,
-}
-
-/// Tells apart what this build reads from what is too new or too old, before anything else of a manifest is looked at.
-pub(super) fn check_version(manifest: &[u8]) -> Result<(), Error> {
-    let Version { format } = serde_json::from_slice(manifest).map_err(|source| Error::Manifest { source })?;
-    if format > u64::from(FORMAT_VERSION) {
-        return Err(Error::TooNew {
-            found: format,
-            newest: FORMAT_VERSION,
-        });
-    }
-    if format < u64::from(OLDEST_FORMAT_VERSION) {
-        return Err(Error::TooOld {
-            found: format,
-            oldest: OLDEST_FORMAT_VERSION,
-        });
-    }
-    Ok(())
 }
 
 /// The content of an entry, not verified yet. Errors of [`Read`] carry an [`Error`], see [`Error::from_io`].

@@ -132,6 +132,7 @@ fn append(stream: &mut Vec<u8>, name: &str, content: &[u8], limit: u64, mtime: u
         path: ArchivePath::try_from(name)?,
         size,
         mtime,
+        opens: false,
     };
     stream.extend(header.encode());
     stream.extend_from_slice(content);

@@ -12,7 +12,7 @@ use super::digest::Digest;
 use super::error::{Error, FrameProblem};
 use super::format::MANIFEST;
 use super::frames::{Class, Codec};
-use super::header::BLOCK;
+use super::header::{BLOCK, Context, Header};
 use super::limits::{FRAME_SIZE, Limits};
 use super::pool::Content;
 
@@ -173,6 +173,24 @@ impl<R: Read> TarStream<R> {
             });
         }
         Ok(())
+    }
+
+    /// The next header, or `None` for a zero block.
+    pub(super) fn header(&mut self) -> Result<Option<Header>, Error> {
+        let offset = self.position;
+        let mut bytes = Vec::with_capacity(BLOCK);
+        self.take(BLOCK, &mut bytes)?;
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let after = self.entry.clone();
+        let context = Context { offset, after: &after };
+        while let more @ 1.. = Header::blocks(&bytes, context)? * BLOCK - bytes.len() {
+            self.take(more, &mut bytes)?;
+        }
+        let header = Header::parse(&bytes, context)?;
+        self.entry = header.path.to_string();
+        Ok(Some(header))
     }
 
     /// The stream ended where more had to come.

@@ -122,6 +122,7 @@ impl<W: Write> Writer<W> {
                 entry: path.to_string(),
             });
         }
+        let opens = self.sequence.opens(path);
         self.sequence.admit(path, size)?;
         // Until the entry is complete, nothing can follow.
         self.poisoned = true;
@@ -129,6 +130,7 @@ impl<W: Write> Writer<W> {
             path: path.clone(),
             size,
             mtime: self.options.mtime,
+            opens,
         };
         self.framer.append(&header.encode(), path.as_str())?;
         if size >= LARGE_ENTRY {

@@ -16,7 +16,7 @@ fn tar_zstd_sha256sum_and_checkpointctl_read_an_archive() {
     let identity = a.run("sha256sum < /data/x/SHA256SUMS | cut -d' ' -f1");
     assert_eq!(a.run("ckpt verify --json /data/c1.tar.zst | jq -r .identity"), identity);
     assert_eq!(
-        a.run("tar tf /data/c1.tar.zst --zstd"),
+        a.run("tar tf /data/c1.tar.zst --zstd | grep -v /$"),
         a.run("ckpt ls /data/c1.tar.zst")
     );
     let shown = a.run("checkpointctl show /data/c1.tar.zst");

@@ -75,6 +75,7 @@ fn edited(codec: &'static str, edit: impl FnOnce(&mut Forge)) -> Forge {
 /// Every defect.
 pub fn all() -> Vec<Defect> {
     let table = [
+        directories(),
         entries(),
         versions(),
         names(),
@@ -424,6 +425,95 @@ fn types() -> Vec<Row> {
 fn with_pax(records: &[Vec<u8>], name: &str) -> Forge {
     let shown = &name.as_bytes()[..name.len().min(100)];
     with_entry(name, [pax(&records.concat()), block(shown, b'0', 1)].concat(), b"x")
+}
+
+/// The header of a directory.
+fn directory(name: &str) -> Vec<u8> {
+    block(name.as_bytes(), b'5', 0)
+}
+
+/// Two images, and what is done to their headers.
+fn with_images(codec: &'static str, edit: impl FnOnce(&mut Forge)) -> Forge {
+    let mut forge = tiny(codec);
+    forge.entries.insert(2, Entry::new("checkpoint/a.img", b"a"));
+    forge.entries.insert(3, Entry::new("checkpoint/b.img", b"b"));
+    forge.directories = false;
+    edit(&mut forge);
+    forge
+}
+
+fn prefixed(name: &str, before: &[u8]) -> Entry {
+    Entry::new(name, b"x").with_header([before, &header(name, 1)].concat())
+}
+
+fn directories() -> Vec<Row> {
+    let first = |before: Vec<u8>| with_images("none", |forge| forge.entries[2] = prefixed("checkpoint/a.img", &before));
+    vec![
+        (
+            "directory-missing",
+            with_images("zstd", |_| ()),
+            "entry checkpoint/: missing",
+        ),
+        (
+            "directory-twice",
+            first([directory("checkpoint/"), directory("checkpoint/")].concat()),
+            "entry \"checkpoint/\": header at byte 3072 of the tar stream: is a directory, but not that of the entry after it",
+        ),
+        (
+            "directory-again",
+            with_images("none", |forge| {
+                forge.entries[2] = prefixed("checkpoint/a.img", &directory("checkpoint/"));
+                forge.entries[3] = prefixed("checkpoint/b.img", &directory("checkpoint/"));
+            }),
+            "entry checkpoint/: repeats checkpoint/",
+        ),
+        (
+            "directory-of-another",
+            first(directory("volumes/")),
+            "entry \"volumes/\": header at byte 3072 of the tar stream: is a directory, but not that of the entry after it",
+        ),
+        (
+            "directory-before-a-file",
+            with_images("none", |forge| {
+                forge.entries.truncate(2);
+                forge.entries.push(prefixed("dump.log", &directory("checkpoint/")));
+            }),
+            "entry \"checkpoint/\": header at byte 3072 of the tar stream: is a directory, but not that of the entry after it",
+        ),
+        (
+            "directory-before-the-index",
+            edited("none", |forge| {
+                forge.tail = Some(Box::new(|tail| [directory("checkpoint/"), tail].concat()));
+            }),
+            "entry \"checkpoint/\": header at byte 4096 of the tar stream: is a directory, but not that of the entry after it",
+        ),
+        (
+            "directory-first",
+            edited("none", |forge| {
+                forge.entries[0].header = [directory("checkpoint/"), forge.entries[0].header.clone()].concat();
+            }),
+            "not a ckpt archive: its first entry is \"checkpoint/\", not \"ckpt.json\"",
+        ),
+        (
+            "directory-of-another-mode",
+            first(checksum({
+                let mut block = directory("checkpoint/");
+                block[100..107].copy_from_slice(b"0000777");
+                block
+            })),
+            "entry \"checkpoint/a.img\": header at byte 3072 of the tar stream: field mode is not canonical",
+        ),
+        (
+            "directory-without-a-slash",
+            first(directory("checkpoint")),
+            "entry \"checkpoint\": header at byte 3072 of the tar stream: is a directory; only regular files belong into an archive",
+        ),
+        (
+            "directory-that-climbs",
+            first(directory("checkpoint/../../")),
+            "entry \"checkpoint/../../\": header at byte 3072 of the tar stream: is a directory; only regular files belong into an archive",
+        ),
+    ]
 }
 
 fn pax_headers() -> Vec<Row> {

@@ -53,6 +53,8 @@ pub struct Forge {
     pub codec: &'static str,
     /// Its entries, without those at the end.
     pub entries: Vec<Entry>,
+    /// Whether the headers of directories are put where they belong.
+    pub directories: bool,
     /// Changes the frames' contents before anything is computed from them.
     pub frames: Edit<Vec<Vec<u8>>>,
     /// Changes the text of `index.json`.
@@ -87,6 +89,7 @@ impl Forge {
         Self {
             codec,
             entries,
+            directories: true,
             frames,
             index,
             sums,
@@ -120,11 +123,27 @@ impl Forge {
         edit(&self.file, frames.concat())
     }
 
+    /// The headers of all entries, each after that of its directory where it is the first one there.
+    fn headers(&self) -> Vec<Vec<u8>> {
+        let directory = |entry: &Entry| entry.name.split_once('/').map(|(directory, _)| directory.to_owned());
+        let mut last = None;
+        let mut headers = Vec::new();
+        for entry in &self.entries {
+            let this =
+                directory(entry).filter(|name| ["checkpoint", "pre-checkpoint", "volumes"].contains(&name.as_str()));
+            let opened = this.as_ref().filter(|_| self.directories && this != last);
+            let before = opened.map_or_else(Vec::new, |name| block(format!("{name}/").as_bytes(), b'5', 0));
+            headers.push([before, entry.header.clone()].concat());
+            last = this;
+        }
+        headers
+    }
+
     /// The content of the data frames.
     fn cut(&self) -> Vec<Vec<u8>> {
         let mut frames = vec![Vec::new()];
-        for entry in &self.entries {
-            append(&mut frames, &entry.header);
+        for (entry, header) in self.entries.iter().zip(self.headers()) {
+            append(&mut frames, &header);
             let body = [&entry.content[..], &vec![0; padding(entry.content.len())]].concat();
             if entry.content.len() >= LARGE {
                 frames.push(Vec::new());
@@ -158,8 +177,8 @@ impl Forge {
 
     fn index_text(&self, contents: &[Vec<u8>], frames: &[Vec<u8>]) -> String {
         let (mut entries, mut offset) = (Vec::new(), 0);
-        for entry in &self.entries {
-            offset += entry.header.len();
+        for (entry, header) in self.entries.iter().zip(self.headers()) {
+            offset += header.len();
             if !entry.name.is_empty() {
                 entries.push(format!("\n[\"{}\",{},{offset}]", entry.name, entry.content.len()));
             }
@@ -244,7 +263,7 @@ pub fn block(name: &[u8], typeflag: u8, size: u64) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name);
     for (at, text) in [
-        (100, "0000600".to_owned()),
+        (100, if typeflag == b'5' { "0000700" } else { "0000600" }.to_owned()),
         (108, "0000000".to_owned()),
         (116, "0000000".to_owned()),
         (124, format!("{size:011o}")),
