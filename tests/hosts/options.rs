@@ -297,3 +297,47 @@ fn user_namespaces() {
         }
     });
 }
+
+/// Takes terminals' masters over a socket and holds them.
+const CONSOLE: &str = r#"
+import os, socket, time
+if os.path.exists("/data/console"):
+    os.remove("/data/console")
+server = socket.socket(socket.AF_UNIX)
+server.bind("/data/console")
+server.listen(4)
+held = []
+while True:
+    client, _ = server.accept()
+    held.append(client.recvmsg(4096, socket.CMSG_SPACE(4)))
+"#;
+
+#[test]
+fn a_terminal_goes_to_the_console_socket_and_names_and_pid_file_are_the_importer_s() {
+    each(|a, runtime| {
+        std::fs::write(a.outside("/data/console.py"), CONSOLE).expect("a script");
+        a.run("(setsid python3 /data/console.py </dev/null >/dev/null 2>&1 &)");
+        a.wait_until("[ -S /data/console ]");
+        a.run(&format!(
+            "/opt/workloads/mkbundle /data/t --runtime {runtime} --hostname before -- sh /opt/workloads/counter.sh /count\n\
+             jq '.process.terminal = true' /data/t/config.json > /data/c; mv /data/c /data/t/config.json\n\
+             {runtime} run -d --console-socket /data/console --bundle /data/t t </dev/null >/dev/null 2>&1"
+        ));
+        a.wait_until("[ $(wc -l < /data/t/rootfs/count) -ge 3 ]");
+        a.run("ckpt export t -o /data/t.tar.zst");
+        let refused = a.attempt("ckpt import /data/t.tar.zst --name u --bundle /data/u");
+        assert!(
+            refused.code != 0 && refused.stderr.contains("--console-socket"),
+            "{}",
+            refused.stderr
+        );
+        a.run(
+            "ckpt import /data/t.tar.zst --name u --bundle /data/u --console-socket /data/console \
+             --pid-file /data/pid --hostname after",
+        );
+        assert_counts(a, "/data/u/rootfs/count");
+        assert_eq!(a.run("cat /data/pid"), a.run(&format!("{runtime} state u | jq .pid")));
+        assert_eq!(a.run("jq -r .hostname /data/u/config.json"), "after");
+        a.run("readlink /proc/$(cat /data/pid)/fd/0 | grep -q pts");
+    });
+}
