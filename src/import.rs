@@ -55,7 +55,8 @@ pub struct Restored {
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
     let mut archive = Archive::receive(request, events, interrupted)?;
-    let plan = plan(request, &archive)?;
+    clear_abandoned(request, &archive, events);
+    let plan = rehearse(request, &archive.manifest, &archive.spec, archive.cgroups.as_ref())?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -78,11 +79,6 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
         events,
     };
     restore::restore(&plan, command, applied, &finishing, events, interrupted).map(Outcome::Restored)
-}
-
-/// The plan: what the archive says, what the request wants, and what is on this host.
-fn plan(request: &ImportRequest, archive: &Archive<'_>) -> Result<Plan, Error> {
-    rehearse(request, &archive.manifest, &archive.spec, archive.cgroups.as_ref())
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
@@ -109,4 +105,17 @@ pub fn rehearse(
         describe::add_limits(&mut plan, record)?;
     }
     Ok(plan)
+}
+
+/// An import into this bundle that was killed left what nobody needs and would be refused for.
+fn clear_abandoned(request: &ImportRequest, archive: &Archive<'_>, events: &dyn Events) {
+    let name = request.name.as_deref().unwrap_or(&archive.manifest.container.id);
+    let by_name = || rewrite::Name::new(name).map(|name| rewrite::Layout::of(&name).bundle().to_owned());
+    let Some(bundle) = request.bundle.clone().or_else(by_name).filter(|_| !request.dry_run) else {
+        return;
+    };
+    for failure in rewrite::apply::clear_abandoned(&bundle) {
+        let message = format!("left behind by an import that was killed: {failure}");
+        events.emit(Event::Warning { message });
+    }
 }

@@ -22,7 +22,7 @@ const RESTORE_LOG: &str = "restore.log";
 pub(super) fn restore(
     plan: &Plan,
     command: &RestoreCommand,
-    applied: Applied<'_>,
+    mut applied: Applied<'_>,
     finishing: &Finishing<'_>,
     events: &dyn Events,
     interrupted: Hook<'_>,
@@ -37,7 +37,7 @@ pub(super) fn restore(
         finishing,
         interrupted,
     };
-    match attempt.run() {
+    match attempt.run(&mut applied) {
         Ok(restored) => {
             applied.commit();
             Ok(restored)
@@ -109,7 +109,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn run(&self) -> Result<Restored, Failed> {
+    fn run(&self, applied: &mut Applied<'_>) -> Result<Restored, Failed> {
         let early = |source: Error| Failed {
             source: Box::new(source),
             log: None,
@@ -131,14 +131,14 @@ impl Attempt<'_> {
             .as_deref()
             .map_or_else(WorkDir::create, WorkDir::at);
         let work = work.map_err(|error| early(error.into()))?;
-        self.restore(&*runtime, &work).map_err(|source| Failed {
+        self.restore(&*runtime, &work, applied).map_err(|source| Failed {
             source: Box::new(source),
             log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
             left: clean(&*runtime, self.command.name.as_str()),
         })
     }
 
-    fn restore(&self, runtime: &dyn Runtime, work: &WorkDir) -> Result<Restored, Error> {
+    fn restore(&self, runtime: &dyn Runtime, work: &WorkDir, applied: &mut Applied<'_>) -> Result<Restored, Error> {
         let invocation = runtime.restore(&Restore {
             id: self.command.name.as_str(),
             bundle: &self.command.bundle,
@@ -166,6 +166,7 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
+        applied.settle();
         commit.acknowledge()?;
         let now = runtime.inspect(self.command.name.as_str())?;
         Ok(Restored {

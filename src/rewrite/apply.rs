@@ -9,6 +9,7 @@
 //! - what could not be taken away is told, never dropped.
 
 mod contents;
+mod mark;
 mod owners;
 mod remove;
 mod steps;
@@ -17,6 +18,7 @@ mod undo;
 use std::path::{Path, PathBuf};
 
 pub use contents::{Contents, ContentsError};
+pub use mark::clear_abandoned;
 pub use undo::{Made, UndoFailure};
 
 use super::plan::Plan;
@@ -145,6 +147,11 @@ impl Applied<'_> {
     /// The container runs: everything stays.
     pub fn commit(self) {
         self.undo.disarm();
+    }
+
+    /// The container is about to run: should this process die from here on, nobody takes for abandoned what it needs.
+    pub fn settle(&mut self) {
+        self.undo.unmark();
     }
 
     /// The restore failed: everything goes. Returns what could not be taken away.

@@ -129,3 +129,29 @@ fn a_damaged_archive_starts_nothing_and_leaves_nothing() {
     std::fs::remove_file(bad).expect("the copy");
     assert_eq!(traces(a), before);
 }
+
+#[test]
+fn an_import_killed_at_every_moment_can_be_repeated_at_once() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    a.run("mkdir -p /data/shm; mount -t tmpfs -o size=1m shm /data/shm");
+    start_counter(a, "runc", "c1", "--shm /data/shm");
+    a.run("ckpt export c1 -o /data/c1.tar.zst");
+    let import = "ckpt import /data/c1.tar.zst --name c2 --bundle /data/there";
+    for delay in (0..20).map(|step| std::time::Duration::from_millis(10 + step * 20)) {
+        let mut killed = a.spawn(&format!("exec {import}"));
+        std::thread::sleep(delay);
+        a.run("pkill -KILL -x ckpt || :");
+        let _ = killed.wait();
+        a.wait_until("! pgrep -f 'runc.* restore' && ! pgrep -x criu");
+        if status(a, "runc", "c2").is_empty() {
+            a.run(import);
+        }
+        assert_counts(a, "/data/there/rootfs/count");
+        a.run("runc delete -f c2; umount /data/there/shm; rm -rf /data/there");
+    }
+    assert_eq!(a.run("ls -A /data | grep ckpt-work || :"), "", "left behind");
+}

@@ -74,7 +74,8 @@ impl Run<'_, '_> {
 
     fn make_bundle(&mut self, path: &Path, mode: u32) -> Result<(), Fault> {
         self.make_parents(path)?;
-        self.make_or_take(path, mode)
+        self.make_or_take(path, mode)?;
+        self.undo.mark(path).map_err(Fault::std("mark the bundle", path))
     }
 
     /// Makes the directories above `path` that are missing.

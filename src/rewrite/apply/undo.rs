@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::mark::Mark;
 use super::remove;
 use crate::event::{Event, Events};
 use crate::mounts::MountTable;
@@ -39,6 +40,7 @@ pub struct UndoFailure {
 /// Takes away, on drop and in reverse order, what was noted.
 pub(super) struct Undo<'a> {
     made: Vec<Made>,
+    mark: Option<Mark>,
     events: &'a dyn Events,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Undo<'a> {
     pub(super) fn new(events: &'a dyn Events) -> Self {
         Self {
             made: Vec::new(),
+            mark: None,
             events,
         }
     }
@@ -61,8 +64,25 @@ impl<'a> Undo<'a> {
         self.made.push(made);
     }
 
+    /// Marks the bundle, which was just made, as one of an import under way.
+    pub(super) fn mark(&mut self, bundle: &Path) -> std::io::Result<()> {
+        self.mark = Some(Mark::set(bundle)?);
+        Ok(())
+    }
+
+    /// Takes the mark away: from here on the container may run.
+    pub(super) fn unmark(&mut self) {
+        if let Some(mark) = self.mark.take()
+            && let Err(error) = mark.clear()
+        {
+            let message = format!("the mark of the import stays in the bundle: {error}");
+            self.events.emit(Event::Warning { message });
+        }
+    }
+
     /// Keeps everything.
     pub(super) fn disarm(mut self) {
+        self.unmark();
         self.made.clear();
     }
 
@@ -128,7 +148,7 @@ fn remove_parent(path: &Path) -> Result<(), Errno> {
 
 /// Unmounts what others left mounted in a directory of this import: a runtime that was killed leaves its `criu-root` in the
 /// bundle. Nothing is lost by it, as only mount points go.
-fn unmount_below(path: &Path, failures: &mut Vec<UndoFailure>) {
+pub(super) fn unmount_below(path: &Path, failures: &mut Vec<UndoFailure>) {
     let Ok(path) = path.canonicalize() else { return };
     // Of this thread: the process's first one may be in another mount namespace.
     let Ok(table) = MountTable::of_process(rustix::thread::gettid().as_raw_nonzero().get()) else {
