@@ -74,6 +74,13 @@ fn running(
     if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
         return Err(Error::NoMemoryTracking);
     }
+    if request.dump.shell_job && !request.dump.leave_running {
+        let message = format!(
+            "{} may be unable to restore a job of a terminal outside its container",
+            runtime.kind().name()
+        );
+        events.emit(Event::Warning { message });
+    }
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
     let failing = Failing {
         runtime: &*runtime,

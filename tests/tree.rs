@@ -732,7 +732,7 @@ fn a_tree_deeper_than_paths_and_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     fs::create_dir(&from).unwrap();
-    let depth = 1000;
+    let depth = 650;
     let mut at = open_root(&from).unwrap();
     for i in 0..depth {
         rustix::fs::mkdirat(&at, "deeper", rustix::fs::Mode::from(0o700)).unwrap();

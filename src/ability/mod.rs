@@ -1,7 +1,7 @@
 //! What this host can do: whether it can dump and restore containers at all, and what it lacks for which option.
 //!
 //! [`Facts::gather`] looks, [`checks`] judges; judging is pure. A check that is an error means that no export or import
-//! can succeed here; a warning, that some will not. [`restorable`] does the same for one archive.
+//! can succeed here; a warning, that some will not. [`restorable()`] does the same for one archive.
 
 mod facts;
 mod restorable;

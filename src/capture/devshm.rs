@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{DEVSHM, Error, Mount, Part, warnings};
+use super::{DEVSHM, Error, Part, warnings};
+use crate::mounts::MountTable;
 use crate::tree::{Packer, open_root};
 
 /// Where it is in every container.
@@ -52,11 +53,11 @@ fn destination(mount: &Value) -> Option<&str> {
         .map(|path| path.trim_end_matches('/'))
 }
 
-/// Measures the content of the directory at `source`. `mounts` are those of the host, in mountinfo's order.
+/// Measures the content of the directory at `source`. `mounts` are those of the host.
 ///
 /// # Errors
 /// What cannot be read, with its path.
-pub fn capture(source: &Path, mounts: &[Mount]) -> Result<Capture, Error> {
+pub fn capture(source: &Path, mounts: &MountTable) -> Result<Capture, Error> {
     let open = |source_error| Error::Open {
         path: source.to_owned(),
         source: source_error,
@@ -83,26 +84,11 @@ pub fn capture(source: &Path, mounts: &[Mount]) -> Result<Capture, Error> {
 }
 
 /// Options of the tmpfs that a path is on; none when it is on another file system.
-fn options(path: &Path, mounts: &[Mount]) -> Option<Vec<String>> {
-    let holds = |mount: &&Mount| path.starts_with(&mount.mount_point);
-    // The longest mount point; of several mounts on one path the last.
-    let mount = mounts
-        .iter()
-        .filter(holds)
-        .max_by_key(|mount| mount.mount_point.components().count())?;
-    if mount.fs_type != "tmpfs" {
-        return None;
-    }
-    let options = mount
-        .super_options
-        .split(|&b| b == b',')
-        .filter_map(|option| std::str::from_utf8(option).ok());
-    Some(
-        options
-            .filter(|option| OPTIONS.contains(&option.split('=').next().unwrap_or(option)))
-            .map(str::to_owned)
-            .collect(),
-    )
+fn options(path: &Path, mounts: &MountTable) -> Option<Vec<String>> {
+    let mount = mounts.mount_of(path).filter(|mount| mount.fs_type == "tmpfs")?;
+    let options = mount.super_options.iter().filter_map(|option| option.to_str());
+    let kept = options.filter(|option| OPTIONS.contains(&option.split('=').next().unwrap_or(option)));
+    Some(kept.map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -141,25 +127,14 @@ mod tests {
 
     #[test]
     fn options_are_those_of_the_innermost_tmpfs() {
-        let mount = |point: &str, kind: &str, options: &str| Mount {
-            mount_point: point.into(),
-            root: "/".into(),
-            fs_type: kind.into(),
-            super_options: options.into(),
-        };
-        let mounts = [
-            mount("/", "ext4", "rw"),
-            mount("/run/shm", "tmpfs", "rw,size=1k"),
-            mount(
-                "/run/shm",
-                "tmpfs",
-                "rw,size=65536k,nr_inodes=10,mode=1777,inode64,seclabel",
-            ),
-            mount("/run", "tmpfs", "rw,size=2k"),
-        ];
+        let table = b"1 0 8:1 / / rw - ext4 /dev/vda rw\n\
+            2 1 0:20 / /run rw - tmpfs tmpfs rw,size=2k\n\
+            3 2 0:21 / /run/shm rw - tmpfs shm rw,size=1k\n\
+            4 3 0:22 / /run/shm rw - tmpfs shm rw,size=65536k,nr_inodes=10,mode=1770,inode64,seclabel\n";
+        let mounts = MountTable::parse(table).unwrap();
         assert_eq!(
             options(Path::new("/run/shm/a"), &mounts).unwrap(),
-            ["size=65536k", "nr_inodes=10", "mode=1777"]
+            ["size=65536k", "nr_inodes=10", "mode=1770"]
         );
         assert_eq!(options(Path::new("/run/shmx"), &mounts).unwrap(), ["size=2k"]);
         assert_eq!(options(Path::new("/home"), &mounts), None);

@@ -63,19 +63,6 @@ impl Error {
     }
 }
 
-/// A mount as far as capturing looks at it. Fields are those of a line of mountinfo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Where it is mounted.
-    pub mount_point: PathBuf,
-    /// What of the file system is mounted there, `/` for all of it.
-    pub root: PathBuf,
-    /// Type of the file system.
-    pub fs_type: String,
-    /// Options of the file system, as the kernel escaped them: an option may hold an escaped comma.
-    pub super_options: Vec<u8>,
-}
-
 /// Name of the entry with a whole root file system.
 pub const ROOTFS: &str = "rootfs.tar";
 /// Name of the entry with what was added and changed in a root file system (podman's name).

@@ -1,9 +1,8 @@
 //! The layers of an overlay mount, from its line in mountinfo.
 //!
-//! Two escapings lie over each other: the kernel writes special characters of mountinfo as `\ooo`, and overlayfs has `\:`
-//! and `\\` in `lowerdir`, `upperdir` and `workdir` for colons and backslashes of paths (not in `lowerdir+`, which holds one
-//! path). Paths may be relative to a directory that nobody recorded: podman changes into its storage directory when the
-//! option would be too long.
+//! Overlayfs has `\:` and `\\` in `lowerdir`, `upperdir` and `workdir` for colons and backslashes of paths (not in
+//! `lowerdir+`, which holds one path); the kernel's own escapes in mountinfo are undone before. Paths may be relative to a
+//! directory that nobody recorded: podman changes into its storage directory when the option would be too long.
 
 use std::ffi::OsString;
 use std::io;
@@ -44,28 +43,29 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Reads the options of an overlay from mountinfo, as the kernel escaped them.
+    /// Reads the options of an overlay's file system, as mountinfo has them.
     ///
     /// # Errors
     /// [`Defect::NoLower`].
-    pub fn parse(super_options: &[u8]) -> Result<Self, Defect> {
+    pub fn parse(super_options: &[OsString]) -> Result<Self, Defect> {
         let mut overlay = Self::default();
-        for option in super_options.split(|&b| b == b',') {
+        for option in super_options.iter().map(|option| option.as_bytes()) {
             let (key, value) = match option.iter().position(|&b| b == b'=') {
-                Some(at) => (&option[..at], unescape_octal(&option[at + 1..])),
-                None => (option, Vec::new()),
+                Some(at) => (&option[..at], &option[at + 1..]),
+                None => (option, &[][..]),
             };
             match key {
-                b"lowerdir" => overlay.lower.extend(split_lower(&value)),
-                b"lowerdir+" => overlay.lower.push(path(value)),
-                b"upperdir" => overlay.upper = Some(path(unescape_backslash(&value))),
+                b"lowerdir" => overlay.lower.extend(split_lower(value)),
+                b"lowerdir+" => overlay.lower.push(path(value.to_vec())),
+                b"upperdir" => overlay.upper = Some(path(unescape(value))),
                 b"userxattr" => overlay.namespace = Namespace::User,
                 _ => {}
             }
         }
-        match overlay.lower.is_empty() {
-            true => Err(Defect::NoLower),
-            false => Ok(overlay),
+        if overlay.lower.is_empty() {
+            Err(Defect::NoLower)
+        } else {
+            Ok(overlay)
         }
     }
 
@@ -107,26 +107,8 @@ fn path(bytes: Vec<u8>) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// Undoes the kernel's `\ooo`.
-fn unescape_octal(mut text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    while let Some((&byte, rest)) = text.split_first() {
-        text = match *text {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ref rest @ ..] => {
-                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest
-            }
-            _ => {
-                bytes.push(byte);
-                rest
-            }
-        };
-    }
-    bytes
-}
-
 /// Undoes overlayfs's `\c`.
-fn unescape_backslash(text: &[u8]) -> Vec<u8> {
+fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(&byte) = rest.next() {
@@ -152,7 +134,7 @@ fn split_lower(value: &[u8]) -> Vec<PathBuf> {
                 if at == start {
                     break;
                 }
-                layers.push(path(unescape_backslash(&value[start..at])));
+                layers.push(path(unescape(&value[start..at])));
                 start = at + 1;
             }
             Some(_) => {}
@@ -162,52 +144,48 @@ fn split_lower(value: &[u8]) -> Vec<PathBuf> {
     layers
 }
 
-/// Whether a path is the one that a mount is on; both as the kernel writes them, without links.
-pub(super) fn is_mount_point(mount_point: &Path, path: &Path) -> bool {
-    mount_point.as_os_str().as_bytes() == path.as_os_str().as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lower(options: &str) -> Vec<String> {
-        let overlay = Overlay::parse(options.as_bytes()).unwrap();
-        overlay
-            .lower
-            .iter()
-            .map(|path| path.to_str().unwrap().to_owned())
-            .collect()
+    fn parse(options: &[&str]) -> Result<Overlay, Defect> {
+        Overlay::parse(&options.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn lower(options: &[&str]) -> Vec<String> {
+        let lower = parse(options).unwrap().lower;
+        lower.iter().map(|path| path.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn options_as_kernels_write_them() {
-        let text = "rw,lowerdir=/l/A:/l/B,upperdir=/u,workdir=/w,redirect_dir=on,userxattr";
-        let overlay = Overlay::parse(text.as_bytes()).unwrap();
+        let options = [
+            "rw",
+            "lowerdir=/l/A:/l/B",
+            "upperdir=/u",
+            "workdir=/w",
+            "redirect_dir=on",
+            "userxattr",
+        ];
+        let overlay = parse(&options).unwrap();
         assert_eq!(overlay.lower, [Path::new("/l/A"), Path::new("/l/B")]);
         assert_eq!(overlay.upper.as_deref(), Some(Path::new("/u")));
         assert_eq!(overlay.namespace, Namespace::User);
-        assert_eq!(
-            lower("rw,lowerdir+=/a:b,lowerdir+=/c\\134d,datadir+=/e"),
-            ["/a:b", "/c\\d"]
-        );
+        let one_by_one = ["lowerdir+=/a:b", r"lowerdir+=/c\d", "datadir+=/e"];
+        assert_eq!(lower(&one_by_one), ["/a:b", r"/c\d"]);
     }
 
     #[test]
-    fn both_escapings_are_undone() {
-        // `\134` is the kernel's backslash; what it escapes is overlayfs's.
-        assert_eq!(
-            lower("lowerdir=/a\\134:b:/c\\134\\134d:/e\\040f\\054g"),
-            ["/a:b", "/c\\d", "/e f,g"]
-        );
-        assert_eq!(lower("lowerdir=/a::/data1:/data2"), ["/a"]);
-        let upper = Overlay::parse(b"lowerdir=/a,upperdir=/x\\134:y").unwrap().upper;
+    fn colons_and_backslashes_of_paths() {
+        assert_eq!(lower(&[r"lowerdir=/a\:b:/c\\d:/e f,g"]), ["/a:b", r"/c\d", "/e f,g"]);
+        assert_eq!(lower(&["lowerdir=/a::/data1:/data2"]), ["/a"]);
+        let upper = parse(&["lowerdir=/a", r"upperdir=/x\:y"]).unwrap().upper;
         assert_eq!(upper.as_deref(), Some(Path::new("/x:y")));
     }
 
     #[test]
     fn an_overlay_has_lower_layers() {
-        assert!(matches!(Overlay::parse(b"rw,upperdir=/u"), Err(Defect::NoLower)));
+        assert!(matches!(parse(&["rw", "upperdir=/u"]), Err(Defect::NoLower)));
     }
 
     #[test]
@@ -216,9 +194,9 @@ mod tests {
         for layer in ["l/A", "l/B", "id/diff", "id/merged"] {
             std::fs::create_dir_all(dir.path().join(layer)).unwrap();
         }
-        let overlay = Overlay::parse(b"lowerdir=l/A:l/B,upperdir=id/diff").unwrap();
+        let overlay = parse(&["lowerdir=l/A:l/B", "upperdir=id/diff"]).unwrap();
         assert_eq!(overlay.base(&dir.path().join("id/merged")).unwrap(), dir.path());
-        let missing = Overlay::parse(b"lowerdir=l/none-of-this-name").unwrap();
+        let missing = parse(&["lowerdir=l/none-of-this-name"]).unwrap();
         assert!(matches!(
             missing.base(&dir.path().join("id/merged")),
             Err(Defect::Relative(_))

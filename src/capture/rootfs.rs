@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::overlay::{Overlay, is_mount_point};
-use super::{DELETED_FILES, Error, Mount, Part, ROOTFS, ROOTFS_DIFF, chain, warnings};
+use super::overlay::Overlay;
+use super::{DELETED_FILES, Error, Part, ROOTFS, ROOTFS_DIFF, chain, warnings};
 use crate::manifest::RootfsMode;
+use crate::mounts::MountTable;
 use crate::tree::{self, Changes, Layers, Namespace, Packer, deleted, open_root};
 
 /// How much of a root file system the user wants.
@@ -62,11 +63,11 @@ pub struct Capture {
 }
 
 /// Decides what is taken of the root file system at `rootfs`, a path of this host. `mounts` are those of the mount namespace
-/// that the path is of, in mountinfo's order.
+/// that the path is of.
 ///
 /// # Errors
 /// [`Error::NotAnOverlay`] and [`Error::Layers`] where changes were asked for.
-pub fn plan(wanted: Wanted, rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
+pub fn plan(wanted: Wanted, rootfs: &Path, mounts: &MountTable) -> Result<Plan, Error> {
     let simple = |taken| Plan {
         rootfs: rootfs.to_owned(),
         taken,
@@ -104,7 +105,7 @@ const fn is_of_layers(error: &Error) -> bool {
 }
 
 /// The plan to take the changes.
-fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
+fn changes(rootfs: &Path, mounts: &MountTable) -> Result<Plan, Error> {
     let (upper, lower, namespace) = layers(rootfs, mounts)?;
     let base = tree::identity(&lower).map_err(pack_error(rootfs))?;
     let taken = Taken::Changes {
@@ -121,16 +122,12 @@ fn changes(rootfs: &Path, mounts: &[Mount]) -> Result<Plan, Error> {
 }
 
 /// The layers of the overlay that is mounted on `rootfs`.
-fn layers(rootfs: &Path, mounts: &[Mount]) -> Result<(Option<OwnedFd>, Layers, Namespace), Error> {
+fn layers(rootfs: &Path, mounts: &MountTable) -> Result<(Option<OwnedFd>, Layers, Namespace), Error> {
     let real = std::fs::canonicalize(rootfs).map_err(|source| Error::Open {
         path: rootfs.to_owned(),
         source,
     })?;
-    // Of several mounts on one path the last is the one that is seen.
-    let mount = mounts
-        .iter()
-        .rev()
-        .find(|mount| is_mount_point(&mount.mount_point, &real));
+    let mount = mounts.mount_at(&real);
     let Some(mount) = mount.filter(|mount| mount.fs_type == "overlay" && mount.root == Path::new("/")) else {
         return Err(Error::NotAnOverlay(rootfs.to_owned()));
     };

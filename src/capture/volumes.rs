@@ -19,9 +19,10 @@ const NAME_MAX: usize = 200;
 /// [`Error::VolumeName`] for a name that is no file name.
 pub fn entry_name(name: &str) -> Result<String, Error> {
     let bad = name.is_empty() || name.len() > NAME_MAX || name.starts_with('.') || name.contains(['/', '\\']);
-    match bad || name.chars().any(char::is_control) {
-        true => Err(Error::VolumeName(name.to_owned())),
-        false => Ok(format!("{VOLUMES}/{name}.tar")),
+    if bad || name.chars().any(char::is_control) {
+        Err(Error::VolumeName(name.to_owned()))
+    } else {
+        Ok(format!("{VOLUMES}/{name}.tar"))
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Summary {
     pub stored_bytes: u64,
     /// Time of every entry, seconds since 1970.
     pub mtime: u64,
+    /// Bytes of its content: of all entries but those at the end, which only describe the others.
+    pub content_bytes: u64,
     /// Its entries, in their order.
     pub entries: Vec<Entry>,
 }
@@ -130,6 +132,7 @@ impl Archive {
             compression: archive.index().codec().to_string(),
             stored_bytes: archive.stored_bytes(),
             mtime: archive.index().mtime(),
+            content_bytes: archive.index().entries().iter().map(|entry| entry.size).sum(),
             entries: entries.chain(closing).collect(),
         })
     }
@@ -161,6 +164,7 @@ impl Archive {
             compression: proof.index.codec().to_string(),
             stored_bytes: proof.stored_bytes,
             mtime: proof.index.mtime(),
+            content_bytes: proof.index.entries().iter().map(|entry| entry.size).sum(),
             entries: entries.chain(closing).collect(),
         })
     }

@@ -72,7 +72,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
         manifest: &summary.manifest,
         spec: &spec,
         cgroups: cgroups.as_ref(),
-        content_bytes: summary.entries.iter().map(|entry| entry.bytes).sum(),
+        content_bytes: summary.content_bytes,
     };
     ability::restorable(&candidate, request, here).map_err(fail)
 }

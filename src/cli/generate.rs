@@ -16,6 +16,8 @@ use super::{Outcome, exit_codes};
 use crate::error::ErrorKind;
 
 const MANUAL: &str = "ckpt manual";
+/// Month of the release, which every manual page bears; changed with the version.
+const RELEASED: &str = "2026-11";
 /// What ckpt is, for its own page.
 const DESCRIPTION: &str = "ckpt moves running containers as files.
 
@@ -36,6 +38,23 @@ const ENVIRONMENT: [(&str, &str); 3] = [
         "SOURCE_DATE_EPOCH",
         "Seconds since 1970 that an archive gives as the time of its checkpoint, so that the same input gives the same bytes.",
     ),
+];
+
+/// What ckpt keeps on a host.
+const FILES: [(&str, &str); 4] = [
+    (
+        "/var/lib/ckpt/containers",
+        "Bundles of imported containers, unless --bundle names another place.",
+    ),
+    (
+        "/var/lib/ckpt/work",
+        "What CRIU and ckpt work in; removed after each command.",
+    ),
+    (
+        "/var/lib/ckpt/logs",
+        "CRIU's logs of failed exports and imports; the oldest go first.",
+    ),
+    ("/run/ckpt", "Locks and sockets."),
 ];
 
 /// Prints the completions of a shell.
@@ -101,6 +120,7 @@ fn page(command: &clap::Command, see_also: &[&str]) -> (String, Vec<u8>) {
         .to_owned();
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
+        .date(RELEASED)
         .manual(MANUAL)
         .source(format!("ckpt {}", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
@@ -122,7 +142,8 @@ fn sections(man: &Man, command: &clap::Command, see_also: &[&str], out: &mut Vec
     examples(&mut rest, command);
     if command.has_subcommands() {
         exit_status(&mut rest);
-        environment(&mut rest);
+        items(&mut rest, "ENVIRONMENT", &ENVIRONMENT);
+        items(&mut rest, "FILES", &FILES);
     }
     rest.control("SH", ["SEE ALSO"]);
     let pages = see_also
@@ -169,10 +190,10 @@ fn exit_status(roff: &mut Roff) {
     }
 }
 
-fn environment(roff: &mut Roff) {
-    roff.control("SH", ["ENVIRONMENT"]);
-    for (name, meaning) in ENVIRONMENT {
-        item(roff, name, meaning);
+fn items(roff: &mut Roff, title: &str, list: &[(&str, &str)]) {
+    roff.control("SH", [title]);
+    for (name, text) in list {
+        item(roff, name, text);
     }
 }
 

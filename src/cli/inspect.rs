@@ -55,7 +55,7 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
             identity: summary.identity.to_string(),
             compression: summary.compression,
             bytes: summary.stored_bytes,
-            content_bytes: summary.entries.iter().map(|entry| entry.bytes).sum(),
+            content_bytes: summary.content_bytes,
         },
         manifest: summary.manifest,
         entries: summary.entries,

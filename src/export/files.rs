@@ -1,8 +1,6 @@
 //! The container's files on their way into the archive: decided before it is frozen, taken while it is.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchivePath, Sink, Writer};
@@ -23,7 +21,7 @@ pub(super) struct Files {
     rootfs: rootfs::Plan,
     devshm: Option<PathBuf>,
     volumes: Vec<Volume>,
-    mounts: Vec<capture::Mount>,
+    table: MountTable,
 }
 
 /// A bind mount whose content travels.
@@ -54,7 +52,6 @@ impl Files {
         with: &[String],
     ) -> Result<Self, Error> {
         let table = MountTable::of_self()?;
-        let mounts: Vec<_> = table.iter().map(mount).collect();
         let wanted = match choice {
             RootfsChoice::Auto => rootfs::Wanted::Auto,
             RootfsChoice::Diff => rootfs::Wanted::Diff,
@@ -62,13 +59,13 @@ impl Files {
             RootfsChoice::None => rootfs::Wanted::None,
         };
         Ok(Self {
-            rootfs: rootfs::plan(wanted, &target.rootfs, &mounts)?,
+            rootfs: rootfs::plan(wanted, &target.rootfs, &table)?,
             devshm: devshm::source(&target.spec, &target.bundle),
             volumes: with
                 .iter()
                 .map(|destination| volume(destination, binds))
                 .collect::<Result<_, _>>()?,
-            mounts,
+            table,
         })
     }
 
@@ -97,9 +94,9 @@ impl Files {
             captured.parts.push(part);
         }
         if let Some(source) = self.devshm {
-            let shm = devshm::capture(&source, &self.mounts)?;
+            let shm = devshm::capture(&source, &self.table)?;
             warn(shm.warnings);
-            let options = mount_options(&source, shm.options)?;
+            let options = mount_options(&self.table, &source, shm.options);
             let entry = shm.part.name().to_owned();
             captured.mounts.push((DEVSHM.to_owned(), entry.clone()));
             captured.devshm = Some(DevShm { entry, options });
@@ -156,8 +153,7 @@ impl Captured {
 
 /// The options of the mount itself (`nosuid`, `relatime`) before those of its file system: the new one needs both alike,
 /// because in a user namespace CRIU can neither add nor take away the flags that are locked there.
-fn mount_options(source: &Path, of_file_system: Vec<String>) -> Result<Vec<String>, Error> {
-    let table = MountTable::of_self()?;
+fn mount_options(table: &MountTable, source: &Path, of_file_system: Vec<String>) -> Vec<String> {
     let mount = table
         .mount_of(source)
         .map(|mount| mount.options.as_slice())
@@ -171,7 +167,7 @@ fn mount_options(source: &Path, of_file_system: Vec<String>) -> Result<Vec<Strin
             options.push(option);
         }
     }
-    Ok(options)
+    options
 }
 
 fn rank(part: &Part) -> u8 {
@@ -197,41 +193,4 @@ fn volume(destination: &str, binds: &[BindMount]) -> Result<Volume, Error> {
         name,
         source: PathBuf::from(&bind.source),
     })
-}
-
-fn mount(mount: &crate::mounts::Mount) -> capture::Mount {
-    capture::Mount {
-        mount_point: mount.mount_point.clone(),
-        root: mount.root.clone(),
-        fs_type: mount.fs_type.to_string_lossy().into_owned(),
-        super_options: escaped(&mount.super_options),
-    }
-}
-
-/// Options as the kernel writes them: with commas between them, and escapes for what would be taken for a separator.
-fn escaped(options: &[OsString]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (index, option) in options.iter().enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
-        for &byte in option.as_bytes() {
-            match byte {
-                b',' | b' ' | b'\t' | b'\n' | b'\\' => text.extend(format!("\\{byte:03o}").bytes()),
-                other => text.push(other),
-            }
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn separators_in_options_are_escaped_as_the_kernel_does() {
-        let options = ["rw".into(), "lowerdir=/a b:/c,d".into()];
-        assert_eq!(escaped(&options), br"rw,lowerdir=/a\040b:/c\054d");
-    }
 }

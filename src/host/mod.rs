@@ -1,6 +1,6 @@
 //! Facts about this host: what a manifest keeps of it, and whether it fits an archive from another one.
 //!
-//! [`HostFacts::collect`] looks, [`compare`] judges; judging is pure. What this host can do at all, whatever the archive, is
+//! [`HostFacts::collect`] looks, [`compare()`] judges; judging is pure. What this host can do at all, whatever the archive, is
 //! the subject of [`ability`](crate::ability).
 
 mod capability;

@@ -1,13 +1,13 @@
 //! What an import changes for the new host: a pure plan first, then its application.
 //!
-//! [`plan`] is a function of the manifest, the archived configuration, the cgroup record's summary, facts about this host
-//! and the request; `--dry-run` prints the very [`Plan`] that [`apply`] performs. Invariants:
+//! [`plan()`] is a function of the manifest, the archived configuration, the cgroup record's summary, facts about this host
+//! and the request; `--dry-run` prints the very [`Plan`] that [`apply()`] performs. Invariants:
 //!
-//! - nothing here changes the host before [`apply`]; [`HostView::look`] only reads;
+//! - nothing here changes the host before [`apply()`]; [`HostView::look`] only reads;
 //! - what the archive says is never trusted: a path of the source host reaches the new configuration only when the
 //!   importer mapped or allowed it, and everything that is refused is named at once, with the flag that allows it;
 //! - a key of the configuration that no rewrite names survives untouched;
-//! - what [`apply`] makes is taken away again, in reverse order, unless the import is committed.
+//! - what [`apply()`] makes is taken away again, in reverse order, unless the import is committed.
 
 pub mod apply;
 mod error;

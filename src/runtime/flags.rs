@@ -4,30 +4,45 @@
 //! asked: `--help` of its subcommand lists its flags. A switch without a flag goes into CRIU's option file, where the
 //! runtime does not send that option itself; one without either is refused by name.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{Error, Invocation};
 use crate::criu::{Logs, OptionFile};
 
-/// The flags of one subcommand.
+/// The flags of one subcommand, each with what its help says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flags(BTreeSet<String>);
+pub(super) struct Flags(BTreeMap<String, String>);
 
 impl Flags {
-    /// Reads them from the help text: every word that begins with two dashes, up to the first character of a value.
+    /// Reads them from the help text: every word that begins with two dashes, up to the first character of a value, and
+    /// the text up to the next one.
     pub(super) fn parse(help: &str) -> Self {
-        let words = help
-            .split([' ', '\t', '\n', ',', '[', ']'])
-            .filter(|word| word.starts_with("--"));
-        let names = words
-            .filter_map(|word| word.split(['=', '<']).next())
-            .map(str::to_owned);
-        Self(names.collect())
+        let mut flags = BTreeMap::new();
+        let mut current: Option<&mut String> = None;
+        for word in help.split([' ', '\t', '\n', ',', '[', ']']) {
+            if word.starts_with("--") {
+                let name = word.split(['=', '<']).next().unwrap_or(word);
+                current = Some(flags.entry(name.to_owned()).or_default());
+            } else if let Some(text) = &mut current {
+                text.push_str(word);
+                text.push(' ');
+            }
+        }
+        Self(flags)
     }
 
     fn has(&self, flag: &str) -> bool {
-        self.0.contains(flag)
+        self.0.contains_key(flag)
+    }
+
+    /// Whether the help of a flag names this value, as it does where a flag takes one of a few.
+    fn names(&self, flag: &str, value: &str) -> bool {
+        let named = |text: &String| {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .any(|word| word == value)
+        };
+        self.0.get(flag).is_some_and(named)
     }
 }
 
@@ -71,6 +86,14 @@ impl<'a> Composer<'a> {
         Ok(())
     }
 
+    /// A flag that takes one of a few values, all of them named in its help.
+    pub(super) fn choice(&mut self, flag: &str, value: Option<&str>) -> Result<(), Error> {
+        match value {
+            Some(value) if !self.flags.names(flag, value) => Err(self.unsupported(&format!("{flag} {value}"))),
+            value => self.value(flag, value),
+        }
+    }
+
     /// A flag with a value that CRIU's option file can carry too.
     pub(super) fn value_or_option(&mut self, flag: &str, value: &str, option: (&str, &str)) -> Result<(), Error> {
         if self.flags.has(flag) {
@@ -111,6 +134,7 @@ impl<'a> Composer<'a> {
 mod tests {
     use super::*;
 
+    const MODES: &str = "--manage-cgroups-mode value  cgroups mode: 'soft' (default), 'full' and 'strict'\n --x\n";
     const RUNC: &str = "OPTIONS:\n   --image-path value  path\n   --leave-running  leave\n   --detach, -d\n";
     const CRUN: &str = "      --image-path=DIR       path\n  -b, --bundle=DIR   container bundle\n";
 
@@ -126,6 +150,15 @@ mod tests {
             crun.has("--image-path") && crun.has("--bundle") && !crun.has("--leave-running"),
             "{crun:?}"
         );
+    }
+
+    #[test]
+    fn a_value_that_the_help_does_not_name_is_refused_with_its_flag() {
+        let flags = Flags::parse(MODES);
+        let mut composer = Composer::new("runc", &flags, Command::new("runc"));
+        composer.choice("--manage-cgroups-mode", Some("full")).unwrap();
+        let error = composer.choice("--manage-cgroups-mode", Some("ignore")).unwrap_err();
+        assert_eq!(error.to_string(), "runc has no --manage-cgroups-mode ignore");
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Runtime for Oci {
         composer.switch(options.file_locks, "--file-locks", None)?;
         composer.switch(options.link_remap, "--link-remap", Some("link-remap"))?;
         composer.switch(options.auto_dedup, "--auto-dedup", Some("auto-dedup"))?;
-        composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
+        composer.choice("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
         page_server(&mut composer, request.page_server)?;
         if self.kind == RuntimeKind::Crun {
@@ -230,7 +230,7 @@ impl Runtime for Oci {
         composer.switch(options.no_pivot, "--no-pivot", None)?;
         composer.value("--lsm-profile", options.lsm_profile.as_deref())?;
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
-        composer.value("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
+        composer.choice("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
         empty_namespaces(&mut composer, &options.empty_ns)?;
         for root in cgroup_roots(self.kind, request.cgroup) {
             composer.options().value("cgroup-root", &root)?;

@@ -47,8 +47,9 @@ pub(super) fn check_place(seen: &mut Seen, name: &[u8], entry: &Entry) -> Result
     {
         return Err(Error::entry(name, Defect::LinkTarget(target.clone())));
     }
-    match seen.insert(&entry.path, entry.kind == Kind::Directory) {
-        true => Ok(()),
-        false => Err(Error::entry(name, Defect::Duplicate)),
+    if seen.insert(&entry.path, entry.kind == Kind::Directory) {
+        Ok(())
+    } else {
+        Err(Error::entry(name, Defect::Duplicate))
     }
 }

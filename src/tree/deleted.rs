@@ -111,10 +111,7 @@ fn path(text: &[u8], limits: &Limits) -> Result<TreePath, Defect> {
         path: Escaped(&raw).to_string(),
         defect,
     })?;
-    match path.is_root() {
-        true => Err(Defect::Root),
-        false => Ok(path),
-    }
+    if path.is_root() { Err(Defect::Root) } else { Ok(path) }
 }
 
 /// Turns the surrogates `U+DC80` to `U+DCFF`, which arrive as three bytes each, into the bytes they stand for.

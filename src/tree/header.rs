@@ -214,9 +214,10 @@ fn gnu_regions(bytes: &[u8], count: usize) -> Result<Vec<RawRegion>, HeaderDefec
 fn text(field: Field, block: &[u8; BLOCK]) -> Result<&[u8], HeaderDefect> {
     let bytes = field.of(block);
     let len = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-    match bytes[len..].iter().all(|&b| b == 0) {
-        true => Ok(&bytes[..len]),
-        false => Err(HeaderDefect::HiddenText(field.0)),
+    if bytes[len..].iter().all(|&b| b == 0) {
+        Ok(&bytes[..len])
+    } else {
+        Err(HeaderDefect::HiddenText(field.0))
     }
 }
 
@@ -231,9 +232,10 @@ fn signed(field: Field, block: &[u8; BLOCK]) -> Result<i64, HeaderDefect> {
     if bytes[0] == 0xff {
         let (sign, low) = bytes.split_at(bytes.len() - 8);
         let value = i64::from_be_bytes(low.try_into().map_err(|_| HeaderDefect::Number(field.0))?);
-        return match sign.iter().all(|&b| b == 0xff) && value < 0 {
-            true => Ok(value),
-            false => Err(HeaderDefect::Number(field.0)),
+        return if sign.iter().all(|&b| b == 0xff) && value < 0 {
+            Ok(value)
+        } else {
+            Err(HeaderDefect::Number(field.0))
         };
     }
     i64::try_from(positive(field, block)?).map_err(|_| HeaderDefect::Number(field.0))

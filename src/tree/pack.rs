@@ -329,11 +329,12 @@ impl<'a> Pass<'a> {
         };
         let file = file.map_err(Error::read("open", &visit.path))?;
         let stat = dir::stat_fd(&file).map_err(Error::read("stat", &visit.path))?;
-        match stat.kind == FileType::RegularFile && stat.same_object(&visit.stat) {
-            true => Ok((file.into(), stat)),
-            false => Err(Error::Changed {
+        if stat.kind == FileType::RegularFile && stat.same_object(&visit.stat) {
+            Ok((file.into(), stat))
+        } else {
+            Err(Error::Changed {
                 path: visit.path.clone(),
-            }),
+            })
         }
     }
 

@@ -190,9 +190,10 @@ fn record(bytes: &[u8]) -> Result<Split<'_>, PaxDefect> {
     let record = record[space + 1..].strip_suffix(b"\n").ok_or(PaxDefect::Record)?;
     let equals = record.iter().position(|&b| b == b'=').ok_or(PaxDefect::Record)?;
     let (key, value) = (&record[..equals], &record[equals + 1..]);
-    match key.is_empty() || key.contains(&0) {
-        true => Err(PaxDefect::Record),
-        false => Ok((key, value, rest)),
+    if key.is_empty() || key.contains(&0) {
+        Err(PaxDefect::Record)
+    } else {
+        Ok((key, value, rest))
     }
 }
 
@@ -200,9 +201,12 @@ impl Overrides {
     fn take(&mut self, key: &[u8], value: &[u8], limits: &limits::Limits) -> Result<(), PaxDefect> {
         let bad = || PaxDefect::Value(shown(key));
         let number = || decimal(value).ok_or_else(bad);
-        let text = || match value.is_empty() || value.contains(&0) {
-            true => Err(bad()),
-            false => Ok(value.to_vec()),
+        let text = || {
+            if value.is_empty() || value.contains(&0) {
+                Err(bad())
+            } else {
+                Ok(value.to_vec())
+            }
         };
         match key {
             b"path" => self.path = Some(text()?),
@@ -231,9 +235,10 @@ impl Overrides {
             _ if IGNORED.contains(&key) => {}
             _ => return Err(PaxDefect::UnknownKey(shown(key))),
         }
-        match self.sparse.numbers.len() / 2 > limits.regions {
-            true => Err(bad()),
-            false => Ok(()),
+        if self.sparse.numbers.len() / 2 > limits.regions {
+            Err(bad())
+        } else {
+            Ok(())
         }
     }
 

@@ -152,9 +152,10 @@ impl<R: Read> Reader<R> {
         let mut buffer = [0; 16 * BLOCK];
         while self.read_data(&mut buffer)? > 0 {}
         let padding = usize::try_from(std::mem::take(&mut self.padding)).unwrap_or(0);
-        match self.fill(&mut buffer[..padding])? == padding {
-            true => Ok(()),
-            false => Err(self.defect(Defect::Truncated)),
+        if self.fill(&mut buffer[..padding])? == padding {
+            Ok(())
+        } else {
+            Err(self.defect(Defect::Truncated))
         }
     }
 
@@ -241,9 +242,10 @@ impl<R: Read> Reader<R> {
         while content.last() == Some(&0) {
             content.pop();
         }
-        match content.is_empty() || content.contains(&0) {
-            true => Err(self.named(header, Defect::Path(super::path::PathDefect::Nul))),
-            false => Ok(content),
+        if content.is_empty() || content.contains(&0) {
+            Err(self.named(header, Defect::Path(super::path::PathDefect::Nul)))
+        } else {
+            Ok(content)
         }
     }
 
@@ -274,17 +276,19 @@ impl<R: Read> Reader<R> {
         }
         let meta = self.meta(&header, overrides)?;
         self.bytes = self.bytes.saturating_add(kind.data_len());
-        match self.bytes > self.limits.bytes {
-            true => Err(self.defect(Defect::Bytes(self.limits.bytes))),
-            false => Ok(Entry { path, kind, meta }),
+        if self.bytes > self.limits.bytes {
+            Err(self.defect(Defect::Bytes(self.limits.bytes)))
+        } else {
+            Ok(Entry { path, kind, meta })
         }
     }
 
     fn count(&mut self) -> Result<(), Error> {
         self.entries += 1;
-        match self.entries > self.limits.entries {
-            true => Err(self.defect(Defect::Entries(self.limits.entries))),
-            false => Ok(()),
+        if self.entries > self.limits.entries {
+            Err(self.defect(Defect::Entries(self.limits.entries)))
+        } else {
+            Ok(())
         }
     }
 

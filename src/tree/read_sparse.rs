@@ -53,22 +53,24 @@ impl<R: Read> Reader<R> {
     /// A map that has been read: its regions are what is left of the content.
     fn sparse(&self, regions: impl Iterator<Item = Region>, size: u64) -> Result<Kind, Error> {
         let map = Map::new(regions, size).map_err(|e| self.defect(e))?;
-        match map.data_len() == self.data {
-            true => Ok(Kind::File {
+        if map.data_len() == self.data {
+            Ok(Kind::File {
                 size,
                 sparse: Some(map),
-            }),
-            false => Err(self.defect(Defect::SparseLength {
+            })
+        } else {
+            Err(self.defect(Defect::SparseLength {
                 data: self.data,
                 map: map.data_len(),
-            })),
+            }))
         }
     }
 
     fn check_regions(&self, count: u64) -> Result<(), Error> {
-        match count > self.limits.regions as u64 {
-            true => Err(self.defect(Defect::SparseRegions(self.limits.regions))),
-            false => Ok(()),
+        if count > self.limits.regions as u64 {
+            Err(self.defect(Defect::SparseRegions(self.limits.regions)))
+        } else {
+            Ok(())
         }
     }
 

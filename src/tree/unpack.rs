@@ -325,9 +325,10 @@ impl<'a> Unpacking<'a> {
             return Err(Error::entry(entry, Defect::MountPoint(path.clone())));
         }
         // A directory that is there was made for a file in it, or belongs to the tree below the change.
-        match there.kind == FileType::Directory {
-            true => Ok(()),
-            false => self.place(dir, name, path, "create directory", create),
+        if there.kind == FileType::Directory {
+            Ok(())
+        } else {
+            self.place(dir, name, path, "create directory", create)
         }
     }
 

@@ -56,9 +56,10 @@ pub(crate) struct Only(pub CString);
 
 impl Select for Only {
     fn names(&mut self, path: &TreePath, dir: BorrowedFd<'_>) -> Result<Vec<CString>, Error> {
-        match path.is_root() {
-            true => Ok(vec![self.0.clone()]),
-            false => All.names(path, dir),
+        if path.is_root() {
+            Ok(vec![self.0.clone()])
+        } else {
+            All.names(path, dir)
         }
     }
 }

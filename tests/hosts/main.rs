@@ -20,3 +20,4 @@ mod options;
 mod safety;
 mod services;
 mod undo;
+mod vm;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::container::{assert_counts, assert_untouched, start_counter, status};
+use crate::container::{assert_counts, assert_untouched, start, start_counter, status};
 use crate::support::{Cgroup, Host, Hosts, possible};
 
 const OLD: &str = "an older archive";
@@ -97,11 +97,13 @@ fn unreadable_file() {
     }
     let hosts = Hosts::up(Cgroup::V1);
     let a = hosts.host("a");
-    prepared(a);
-    // A file beneath a mount that is gone dead answers with an I/O error, as a broken disk does.
-    a.run("touch /data/c1/rootfs/broken; chattr +i /data/c1/rootfs/broken 2>/dev/null || :; ln -s /proc/1/mem /data/c1/rootfs/ok");
-    a.run("mount --bind /proc/self/mem /data/c1/rootfs/broken 2>/dev/null || :");
-    a.run("umount /data/c1/rootfs/broken 2>/dev/null || :; chattr -i /data/c1/rootfs/broken 2>/dev/null || :");
+    // The kernel answers a read of the loopback interface's speed with an error, as a broken disk answers one of a file.
+    start_counter(a, "runc", "c1", "--bind /sys/class/net/lo/:/mnt/odd");
+    a.run(&format!(
+        "echo '{OLD}' > /data/c1.tar.zst; ! cat /sys/class/net/lo/speed 2>/dev/null"
+    ));
+    let ran = a.attempt("ckpt export c1 -o /data/c1.tar.zst --with-mount /mnt/odd");
+    assert_said(&ran, &["/sys/class/net/lo"]);
     assert_nothing_happened(a);
 }
 
@@ -112,11 +114,14 @@ fn criu_that_cannot_dump() {
     }
     let hosts = Hosts::up(Cgroup::V1);
     let a = hosts.host("a");
-    prepared(a);
-    a.run("runc exec -d c1 busybox flock /locked sleep 1000 </dev/null >/dev/null 2>&1");
-    a.wait_until("[ -e /data/c1/rootfs/locked ]");
+    // An open file whose name is gone while another link to it is left: CRIU wants to be told.
+    let open = "echo held > /first; exec 3< /first; ln /first /second; rm /first; exec sleep 1000";
+    let command = format!("sh -c '{open} & exec sh /opt/workloads/counter.sh /count'");
+    start(a, "runc", "c1", "", &command);
+    a.wait_until("[ -e /data/c1/rootfs/second ] && [ $(wc -l < /data/c1/rootfs/count) -ge 3 ]");
+    a.run(&format!("echo '{OLD}' > /data/c1.tar.zst"));
     let ran = a.attempt("ckpt export c1 -o /data/c1.tar.zst");
-    assert_said(&ran, &["file locks", "dump.log"]);
+    assert_said(&ran, &["link-remap", "dump.log"]);
     assert_nothing_happened(a);
 }
 

@@ -94,3 +94,38 @@ fn without_a_restore_bundle_and_images_are_ready_for_the_runtime() {
     );
     assert_counts(a, "/data/there/rootfs/count");
 }
+
+#[test]
+fn a_damaged_archive_starts_nothing_and_leaves_nothing() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    start_counter(a, "runc", "c1", "");
+    a.run("ckpt export c1 -o /data/c1.tar.zst; mkdir -p /var/lib/ckpt/work");
+    let whole = std::fs::read(a.outside("/data/c1.tar.zst")).expect("the archive");
+    let bad = a.outside("/data/bad.tar.zst");
+    let before = traces(a);
+    for part in 0..12 {
+        let at = (whole.len() - 1) * part / 11;
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (part % 8);
+        std::fs::write(&bad, &bytes).expect("a damaged copy");
+        for input in [
+            "/data/bad.tar.zst",
+            "- < /data/bad.tar.zst",
+            "- < <(cat /data/bad.tar.zst)",
+        ] {
+            let ran = a.attempt(&format!(
+                "exec bash -c 'ckpt import {input} --name c2 --bundle /data/there'"
+            ));
+            assert_eq!(ran.code, 4, "byte {at} of {}, {input}: {}", whole.len(), ran.stderr);
+        }
+        std::fs::write(&bad, &whole[..at]).expect("a truncated copy");
+        let ran = a.attempt("ckpt import /data/bad.tar.zst --name c2 --bundle /data/there");
+        assert_eq!(ran.code, 4, "{at} bytes of {}: {}", whole.len(), ran.stderr);
+    }
+    std::fs::remove_file(bad).expect("the copy");
+    assert_eq!(traces(a), before);
+}

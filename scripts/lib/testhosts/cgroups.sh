@@ -42,7 +42,8 @@ make_cgroups() {
         dir=$mountpoint${own:+/${own#/}}/$1
         mkdir -p "$dir"
         [[ $controllers != *cpuset* ]] || inherit_cpuset "$mountpoint" "$dir"
-        [[ $controllers != unified ]] || delegate "$dir"
+        # Not beside version 1: crun refuses a machine that has controllers in both.
+        [[ $controllers != unified || $cgroup_mode != v2 ]] || delegate "$dir"
         printf '%s\n' "$dir"
     done < <(hierarchies)
 }

@@ -32,16 +32,20 @@ try_lock() {
 
 unlock() { exec {session_lock}>&-; }
 
+# Held while sessions are registered or swept, so that a session that is just being registered is not taken for a dead one.
+lock_registry() {
+    mkdir -p "$REGISTRY"
+    exec {registry_lock}>"$CACHE/registry.lock"
+    flock "$registry_lock"
+}
+
+unlock_registry() { exec {registry_lock}>&-; }
+
 up() {
     parse_up "$@"
     [[ $EUID == 0 ]] || die "hosts can only be started by root"
     choose_tree
-    sweep
-    mkdir -p "$REGISTRY" "$session"
-    registered=$REGISTRY/$(session_id "$session")
-    try_lock "$registered" || die "there are hosts in $session already"
-    printf '%s\n' "$session" >"$registered"
-    remember_process $$ >"$session/owner"
+    register
     trap 'tear_down "$session" "$registered"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -49,6 +53,17 @@ up() {
     start
     echo ready
     stay
+}
+
+register() {
+    lock_registry
+    sweep_registered
+    registered=$REGISTRY/$(session_id "$session")
+    try_lock "$registered" || die "there are hosts in $session already"
+    printf '%s\n' "$session" >"$registered"
+    unlock_registry
+    mkdir -p "$session"
+    remember_process $$ >"$session/owner"
 }
 
 parse_up() {
@@ -244,23 +259,29 @@ down() {
     [[ -e $registered ]] || die "there is no session in $dir"
     [[ ! -s $dir/owner ]] || { same_process "$(<"$dir/owner")" && kill -TERM "$(cut -d' ' -f1 "$dir/owner")"; } || :
     while [[ -e $registered ]]; do
-        if try_lock "$registered"; then
-            [[ ! -e $registered ]] || tear_down "$dir" "$registered"
-            return 0
-        fi
         ((SECONDS < deadline)) || die "the session in $dir does not end"
+        ! flock -n "$registered" true || sweep
         sleep 0.05
     done
 }
 
 # sweep: ends what is left of sessions whose `up` is gone.
 sweep() {
+    lock_registry
+    sweep_registered
+    unlock_registry
+}
+
+sweep_registered() {
     local registered
     for registered in "$REGISTRY"/*; do
         [[ -e $registered ]] || continue
         try_lock "$registered" || continue
         if [[ -s $registered ]]; then
-            (unset unshare_pid; tear_down "$(<"$registered")" "$registered")
+            (
+                unset unshare_pid
+                tear_down "$(<"$registered")" "$registered"
+            )
         fi
         rm -f "$registered"
         unlock

@@ -101,7 +101,7 @@ build_debian() {
 build_busybox() {
     local applet
     mkdir -p "$1"/{bin,dev,proc,sys,tmp,etc,root,data,workloads,var/tmp,mnt/a,mnt/b}
-    cp "$(tree_path criu-4.1)/usr/bin/busybox" "$1/bin/busybox"
+    cp "$(tree_path debian)/usr/bin/busybox" "$1/bin/busybox"
     for applet in "${BUSYBOX_APPLETS[@]}"; do ln -sf busybox "$1/bin/$applet"; done
     echo 'root:x:0:0:root:/root:/bin/sh' >"$1/etc/passwd"
     echo 'root:x:0:' >"$1/etc/group"
@@ -138,10 +138,7 @@ ensure_tree() { ensure_built "$1" "$(tree_path "$1")"; }
 # ensure_built NAME PATH: runs build_NAME in a directory that becomes PATH.
 ensure_built() {
     local name=$1 path=$2 partial
-    if [[ -d $path ]]; then
-        touch "$path"
-        return
-    fi
+    [[ ! -d $path ]] || return 0
     log "building $name"
     partial=$(mktemp -d "$CACHE/trees/.building.XXXXXX")
     # In the background, because bash ignores errexit inside a condition.
@@ -198,20 +195,33 @@ prepare() {
     install_machine_packages "${START_PACKAGES[@]}"
     live_sessions >/dev/null || remove_superseded
     build_trees
+    touch "$CACHE/trees"/*."$RECIPE_HASH"
     [[ -z $vm ]] || prepare_vm
     exec {prepare_lock}>&-
 }
 
 build_trees() {
     local name missing=() first
-    for name in "${TREES[@]}"; do
+    for name in $(needed_trees); do
         [[ -d $(tree_path "$name") ]] || missing+=("$name")
     done
-    ((${#missing[@]})) && install_machine_packages "${BUILD_PACKAGES[@]}"
-    # The two that are made from packages at the same time, one core each; the others are made from the first.
-    ensure_tree criu-4.1 &
-    first=$!
-    ensure_tree debian
-    wait "$first"
-    for name in "${TREES[@]}"; do ensure_tree "$name"; done
+    ((${#missing[@]})) || return 0
+    install_machine_packages "${BUILD_PACKAGES[@]}"
+    # The two that are made from packages at the same time, one core each; the others are made from these.
+    if [[ ${missing[0]} == criu-4.1 ]]; then
+        ensure_tree criu-4.1 &
+        first=$!
+        ensure_tree debian
+        wait "$first"
+    fi
+    for name in "${missing[@]}"; do ensure_tree "$name"; done
+}
+
+# needed_trees: a machine with a working CRIU of its own is a host's tree itself.
+needed_trees() {
+    if [[ -z ${CKPT_TESTHOSTS_TREE:-} ]] && own_criu >/dev/null 2>&1; then
+        printf '%s\n' debian busybox
+    else
+        printf '%s\n' "${TREES[@]}"
+    fi
 }

@@ -36,6 +36,7 @@ vm_path() {
 prepare_vm() {
     install_machine_packages "${VM_PACKAGES[@]}"
     ensure_built vm "$(vm_path)"
+    touch "$(vm_path)"
 }
 
 build_vm() {
