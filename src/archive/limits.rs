@@ -22,6 +22,14 @@ pub const MAX_ENTRIES: usize = 1 << 17;
 /// Number of data frames: 512 GiB of content in frames as they are written.
 pub const MAX_FRAMES: usize = 1 << 19;
 
+/// Frames that there may be for nothing, for each entry, and for how many bytes of content one more. What is written has at
+/// most two for each entry, before and after a large one, and one for each [`FRAME_SIZE`].
+pub const SPARE_FRAMES: u64 = 16;
+/// See [`SPARE_FRAMES`].
+pub const FRAMES_PER_ENTRY: u64 = 2;
+/// See [`SPARE_FRAMES`].
+pub const LEAST_FRAME: u64 = 64 << 10;
+
 /// Content bytes of the whole archive, unless the caller sets a lower or higher bound. Above what the frames can hold.
 pub const MAX_CONTENT: u64 = 512 << 30;
 
@@ -61,6 +69,12 @@ pub const MAX_EXPANSION: u64 = 1000;
 
 /// The largest mtime a ustar header holds, in seconds.
 pub const MAX_MTIME: u64 = 0o77_777_777_777;
+
+/// How many frames so much content of so many entries may be in.
+pub(super) fn frames_for(entries: u64, content: u64) -> usize {
+    let frames = SPARE_FRAMES + entries.saturating_mul(FRAMES_PER_ENTRY) + content / LEAST_FRAME;
+    usize::try_from(frames).unwrap_or(MAX_FRAMES)
+}
 
 /// The bounds that a caller may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::error::{Error, FrameProblem};
 use super::format::MANIFEST;
 use super::frames::{Class, Codec};
 use super::header::{BLOCK, Context, Header};
-use super::limits::{FRAME_SIZE, Limits};
+use super::limits::{self, FRAME_SIZE, Limits};
 use super::pool::Content;
 
 /// See the module.
@@ -27,6 +27,8 @@ pub(super) struct TarStream<R> {
     position: u64,
     /// Content bytes of all frames so far.
     expanded: u64,
+    /// Headers so far.
+    headers: u64,
     limits: Limits,
     /// Offset of the current frame in the file.
     offset: u64,
@@ -47,6 +49,7 @@ impl<R: Read> TarStream<R> {
             spans: Vec::new(),
             position: 0,
             expanded: 0,
+            headers: 0,
             limits,
             offset: 0,
             tail: None,
@@ -111,14 +114,24 @@ impl<R: Read> TarStream<R> {
             });
         }
         self.expanded += content.len() as u64;
-        if self.limits.is_bomb(self.expanded, self.frames.offset()) {
-            return Err(Error::Expansion {
-                entry: self.entry.clone(),
-                limit: self.limits.expansion,
-            });
-        }
+        self.check_bounds()?;
         (self.current, self.class, self.at, self.offset) = (Some(content), class, 0, offset);
         Ok(true)
+    }
+
+    /// Neither does little hold much, nor is little cut into many frames.
+    fn check_bounds(&self) -> Result<(), Error> {
+        let entry = || self.entry.clone();
+        if self.limits.is_bomb(self.expanded, self.frames.offset()) {
+            let limit = self.limits.expansion;
+            return Err(Error::Expansion { entry: entry(), limit });
+        }
+        let frames = self.frames.frames().len();
+        let limit = limits::frames_for(self.headers, self.expanded);
+        if frames > limit {
+            return Err(Error::TooManyFrames { entry: entry(), limit });
+        }
+        Ok(())
     }
 
     /// Takes `count` bytes of the current chunk, as content of the current entry.
@@ -190,6 +203,7 @@ impl<R: Read> TarStream<R> {
         }
         let header = Header::parse(&bytes, context)?;
         self.entry = header.path.to_string();
+        self.headers += 1;
         Ok(Some(header))
     }
 
