@@ -242,7 +242,9 @@ fn a_long_listing_is_that_of_tar() {
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect()
     };
-    let want = squeeze(&String::from_utf8(tar.unwrap().stdout).unwrap());
+    let mut want = squeeze(&String::from_utf8(tar.unwrap().stdout).unwrap());
+    // The directory that checkpointctl asks for holds nothing, and is no entry.
+    want.retain(|line| !line.ends_with('/'));
     assert_eq!(squeeze(&sample.stdout(&["ls", "-l", "a.ckpt"])), want);
 }
 
