@@ -210,10 +210,6 @@ pub enum Refusal {
     /// Two ways to treat connections.
     #[error("--tcp-established and --tcp-close exclude each other")]
     TcpConflict,
-    /// The container had a network namespace of its own.
-    #[error("--netns host: the container was in a network namespace, its connections cannot be taken out of it")]
-    NetnsHost,
-
     /// The container's network namespace belongs to its user namespace.
     #[error("--netns: the container is in a user namespace, and CRIU can only give it a network namespace of its own")]
     NetnsOfUser,
@@ -340,7 +336,6 @@ impl Refusal {
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
-            Self::NetnsHost => "--netns new or --netns PATH".to_owned(),
             Self::NetnsOfUser => "--netns new makes one".to_owned(),
             Self::NetnsOfHost => {
                 "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()

@@ -273,6 +273,11 @@ fn network_namespaces_are_chosen_at_import() {
         round_trip(a, &name, "", "--netns /run/netns/other");
         let other = a.run("ip netns exec other readlink /proc/self/ns/net");
         assert_eq!(inode(&format!("{name}-2")), other);
+        // From one that was there, into the host's.
+        round_trip(a, &format!("{name}-2"), "", "--netns host");
+        assert_eq!(inode(&format!("{name}-2-2")), a.run("readlink /proc/1/ns/net"));
+        a.run(&format!("{runtime} delete -f {name}-2-2; ckpt import /data/{name}.tar.zst --name {name}-2 --bundle /data/{name}-3 --netns /run/netns/other"));
+        a.run(&format!("rm -rf /data/{name}-2-2"));
         // From one that was there, into a new one with its loopback interface up.
         round_trip(a, &format!("{name}-2"), "", "--netns new");
         let last = format!("{name}-2-2");

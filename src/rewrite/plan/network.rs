@@ -2,8 +2,8 @@
 //!
 //! | the container had | keep | `PATH` | `new` | `host` |
 //! |---|---|---|---|---|
-//! | one of its own | one of its own | PATH is set and the images are told | one of its own | refused |
-//! | one by path | refused | the path is replaced | made, held, and its path set | refused |
+//! | one of its own | one of its own | PATH is set and the images are told | one of its own | as PATH |
+//! | one by path | refused | the path is replaced | made, held, and its path set | as PATH |
 //! | the host's | the host's | refused | refused | the host's |
 //!
 //! A runtime hands the namespace at the configuration's path to CRIU, and CRIU takes it only where the images call the
@@ -19,6 +19,9 @@ use crate::request::Netns;
 use crate::rewrite::host::PathKind;
 use crate::rewrite::refusal::Refusal;
 use crate::rewrite::spec::namespaces::{self, Namespace};
+
+/// The host's network namespace, as long as this host lives.
+const HOST_NETNS: &str = "/proc/1/ns/net";
 
 impl Planner<'_> {
     pub(super) fn plan_network(&mut self) {
@@ -49,15 +52,11 @@ impl Planner<'_> {
         match self.request.netns.clone() {
             // Runtimes make it with a loopback only, and the restore ends with bringing that up.
             Netns::Keep | Netns::New => {}
-            Netns::Path(_) if self.read(namespaces::has_user_namespace) == Some(true) => {
+            Netns::Path(_) | Netns::Host if self.read(namespaces::has_user_namespace) == Some(true) => {
                 self.refuse(Refusal::NetnsOfUser);
             }
-            Netns::Path(path) => {
-                self.need_netns(&path);
-                namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());
-                self.external_netns = true;
-            }
-            Netns::Host => self.refuse(Refusal::NetnsHost),
+            Netns::Path(path) => self.join(index, &path),
+            Netns::Host => self.join_host(index),
         }
     }
 
@@ -66,17 +65,27 @@ impl Planner<'_> {
             Netns::Keep => self.refuse(Refusal::NetnsPath {
                 path: archived.to_owned(),
             }),
-            Netns::Host => self.refuse(Refusal::NetnsHost),
-            Netns::Path(path) => {
-                self.need_netns(&path);
-                namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());
-            }
+            Netns::Host => self.join_host(index),
+            Netns::Path(path) => self.join(index, &path),
             Netns::New => {
                 let pin = self.new_netns();
                 self.warn(Warning::EmptyNetwork);
                 namespaces::set_path(&mut self.editor, index, &pin.to_string_lossy());
             }
         }
+    }
+
+    /// Puts the container into the namespace at `path`. Images that call theirs external already are left as they are.
+    fn join(&mut self, index: usize, path: &Path) {
+        self.need_netns(path);
+        namespaces::set_path(&mut self.editor, index, &path.to_string_lossy());
+        self.external_netns = true;
+    }
+
+    /// To CRIU the host's namespace is one like any other from outside.
+    fn join_host(&mut self, index: usize) {
+        self.warn(Warning::HostNetwork);
+        self.join(index, Path::new(HOST_NETNS));
     }
 
     fn new_netns(&mut self) -> PathBuf {

@@ -294,7 +294,9 @@ fn every_way_to_a_network_namespace() {
         (&own, Netns::Keep, None, false, false, true),
         (&own, Netns::New, None, false, false, true),
         (&own, given(), Some("/run/netns/here"), false, true, false),
-        (&by_path, given(), Some("/run/netns/here"), false, false, false),
+        (&own, Netns::Host, Some("/proc/1/ns/net"), false, true, false),
+        (&by_path, given(), Some("/run/netns/here"), false, true, false),
+        (&by_path, Netns::Host, Some("/proc/1/ns/net"), false, true, false),
         (&by_path, Netns::New, Some(pin), true, false, false),
         (&of_host, Netns::Keep, None, false, false, false),
         (&of_host, Netns::Host, None, false, false, false),
@@ -304,6 +306,7 @@ fn every_way_to_a_network_namespace() {
         case.spec["linux"]["namespaces"] = namespaces.clone();
         case.request.netns = asked.clone();
         case.at("/run/netns/here", PathKind::File);
+        case.at("/proc/1/ns/net", PathKind::File);
         let plan = case.plan().unwrap();
         let has = |wanted: fn(&Step) -> bool| plan.steps.iter().any(wanted);
         let label = format!("{namespaces} {asked:?}");
