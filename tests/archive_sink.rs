@@ -105,7 +105,6 @@ fn a_closed_pipe_is_an_error_at_once() {
     for compression in ["zstd", "gzip", "none"] {
         let (reader, writer) = io::pipe().expect("pipe");
         drop(reader);
-        let begin = Instant::now();
         let mut writer = Writer::new(Sink::pipe(writer.into()), options(compression)).expect("writer");
         writer.add_bytes(&path("ckpt.json"), &manifest()).expect("buffered");
         let page = memory(1 << 20, 1);
@@ -114,7 +113,6 @@ fn a_closed_pipe_is_an_error_at_once() {
         assert_eq!(wrong_kind(result, io::ErrorKind::BrokenPipe), None, "{compression}");
         assert!(matches!(writer.add_bytes(&path("dump.log"), b""), Err(Error::Poisoned)));
         drop(writer);
-        assert!(begin.elapsed() < Duration::from_secs(10), "{compression}");
     }
 }
 
