@@ -212,11 +212,20 @@ fn shapes_of_the_json_results() {
         serde_json::from_slice(&assert.get_output().stdout).unwrap()
     };
     insta::assert_json_snapshot!("json-export", shape(&exported));
-    for command in ["verify", "inspect", "ls", "check"] {
+    for command in ["verify", "inspect", "ls"] {
         insta::assert_json_snapshot!(
             format!("json-{command}"),
             shape(&place.json(&[command, "counter.ckpt"]))
         );
+    }
+    for check in place.json(&["check", "counter.ckpt"]).as_array().unwrap() {
+        let fields: Vec<&str> = check.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields[..3], ["level", "subject", "message"], "{check}");
+        assert!(
+            matches!(check["level"].as_str(), Some("ok" | "warning" | "error")),
+            "{check}"
+        );
+        assert!(fields.len() == 3 || fields[3..] == ["advice"], "{check}");
     }
     let extracted = place.json(&["extract", "counter.ckpt", "dump.log", "-C", "out"]);
     assert_eq!(extracted, serde_json::json!(["dump.log"]));
