@@ -32,11 +32,21 @@ const LOOK_UP: Timespec = Timespec {
 /// A private place for one dump or restore.
 #[derive(Debug)]
 pub struct Session {
-    directory: tempfile::TempDir,
+    directory: Directory,
     listener: UnixListener,
     logs: Logs,
     shell_job: bool,
     _lock: File,
+}
+
+/// The session's directory, removed on drop.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Where CRIU and the runtime say what went wrong.
@@ -60,21 +70,18 @@ impl Session {
             .create(BASE)
             .map_err(|error| Error::io("making", BASE, error))?;
         super::work::sweep(Path::new(BASE), PREFIX);
-        let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(BASE)
-            .map_err(|error| Error::io("making a session directory in", BASE, error))?;
-        let lock =
-            super::work::lock(directory.path()).map_err(|error| Error::io("locking", directory.path(), error))?;
-        let socket = directory.path().join("socket");
+        let made = super::work::locked_dir(Path::new(BASE), PREFIX);
+        let (path, lock) = made.map_err(|error| Error::io("making a session directory in", BASE, error))?;
+        let directory = Directory(path);
+        let socket = directory.0.join("socket");
         let listener = UnixListener::bind(&socket).map_err(|error| Error::io("listening on", &socket, error))?;
-        let script = directory.path().join("action");
+        let script = directory.0.join("action");
         write_script(
             &script,
             &actions::script(&helper.to_string_lossy(), &socket.to_string_lossy()),
         )?;
         options.value("action-script", &script.to_string_lossy())?;
-        let file = directory.path().join("options");
+        let file = directory.0.join("options");
         fs::write(&file, options.as_str()).map_err(|error| Error::io("writing", &file, error))?;
         Ok(Self {
             directory,
@@ -102,7 +109,7 @@ impl Session {
     /// Where the program cannot be started.
     pub fn start(&self, mut command: Command) -> Result<Running<'_>, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        command.env("CRIU_CONFIG_FILE", self.directory.path().join("options"));
+        command.env("CRIU_CONFIG_FILE", self.directory.0.join("options"));
         if !self.shell_job {
             command
                 .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! The directory that CRIU works in: its images and its log.
 //!
-//! Private (0700), locked while ckpt lives, removed on drop. One that a killed ckpt left behind is recognised by its free
-//! lock and removed by the next one.
+//! Private (0700), locked while ckpt lives, removed on drop. One that a killed ckpt left behind is recognised by being
+//! unlocked, and removed by the next one.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -20,7 +20,8 @@ const LOGS: &str = "/var/lib/ckpt/logs";
 const KEPT_LOGS: usize = 20;
 /// How their names begin; nothing else in a directory is looked at.
 const PREFIX: &str = ".ckpt-work-";
-const LOCK: &str = "lock";
+/// How often a directory is made before giving up.
+const ATTEMPTS: usize = 16;
 
 /// A work directory.
 #[derive(Debug)]
@@ -48,16 +49,13 @@ impl WorkDir {
     /// Where the directory cannot be made.
     pub fn create_in(base: &Path) -> Result<Self, Error> {
         sweep(base, PREFIX);
-        let make = || -> io::Result<Self> {
-            let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base)?.keep();
-            let lock = lock(&path)?;
-            Ok(Self {
-                path,
-                kept: false,
-                _lock: Some(lock),
-            })
-        };
-        make().map_err(|error| Error::io("making a work directory in", base, error))
+        let (path, lock) =
+            locked_dir(base, PREFIX).map_err(|error| Error::io("making a work directory in", base, error))?;
+        Ok(Self {
+            path,
+            kept: false,
+            _lock: Some(lock),
+        })
     }
 
     /// Uses the directory that the caller named, made when missing; its content stays.
@@ -118,23 +116,32 @@ fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Locks a directory of this process's, so that no other one sweeps it.
-pub(super) fn lock(directory: &Path) -> io::Result<File> {
-    let lock = File::create(directory.join(LOCK))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(lock)
+/// Makes a directory that nobody else sweeps as long as the returned lock is held.
+///
+/// The lock is on the directory itself, not on a file in it: there is no moment at which a killed process leaves a directory
+/// that cannot be told from one that is just being made. One that is swept in the moment before it is locked is made anew.
+pub(super) fn locked_dir(base: &Path, prefix: &str) -> io::Result<(PathBuf, File)> {
+    for _ in 0..ATTEMPTS {
+        let path = tempfile::Builder::new().prefix(prefix).tempdir_in(base)?.keep();
+        let Ok(lock) = File::open(&path) else { continue };
+        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if locked && path.exists() {
+            return Ok((path, lock));
+        }
+    }
+    Err(io::Error::other("every new directory was swept at once"))
 }
 
-/// Removes the directories whose owner is gone. A directory that is just being made has no lock file yet and stays.
+/// Removes the directories whose owner is gone.
 pub(super) fn sweep(base: &Path, prefix: &str) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else {
+        let Ok(directory) = File::open(entry.path()) else {
             continue;
         };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -160,22 +167,14 @@ mod tests {
     #[test]
     fn an_abandoned_directory_is_swept_and_a_living_one_stays() {
         let base = tempfile::tempdir().unwrap();
-        let path = |name: &str| base.path().join(name);
-        let names = [
-            ".ckpt-work-dead",
-            ".ckpt-work-alive",
-            ".ckpt-work-newborn",
-            "a-stranger-s",
-        ];
-        for name in names {
-            fs::create_dir(path(name)).unwrap();
-        }
-        File::create(path(names[0]).join(LOCK)).unwrap();
-        File::create(path(names[3]).join(LOCK)).unwrap();
-        let lock = File::create(path(names[1]).join(LOCK)).unwrap();
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let (dead, lock) = locked_dir(base.path(), PREFIX).unwrap();
+        fs::write(dead.join("core-1.img"), "x").unwrap();
+        drop(lock);
+        let (alive, _lock) = locked_dir(base.path(), PREFIX).unwrap();
+        let stranger = base.path().join("a-stranger-s");
+        fs::create_dir(&stranger).unwrap();
         sweep(base.path(), PREFIX);
-        assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true]);
+        assert_eq!([dead, alive, stranger].map(|path| path.exists()), [false, true, true]);
     }
 
     #[test]
