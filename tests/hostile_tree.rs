@@ -58,6 +58,7 @@ impl Sandbox {
 fn options() -> Options {
     Options {
         limits: small(),
+        scope: support::scope(),
         ..Options::default()
     }
 }
@@ -312,6 +313,13 @@ fn paths() -> Vec<Case> {
             "`../outside`: `..` in the path",
         ),
         (
+            "prefix in a GNU header",
+            Tar::new()
+                .patched_all("a", &[(257, b"ustar  \0"), (345, b"../outside")])
+                .finish(),
+            "`a`: header field prefix holds text",
+        ),
+        (
             "dot dot in a sparse name",
             Tar::new()
                 .pax(
@@ -550,6 +558,11 @@ fn extensions() -> Vec<Case> {
         ("giant PAX header", giant(b'x'), "extension header of 3221225472 bytes"),
         ("giant long name", giant(b'L'), "extension header of 3221225472 bytes"),
         ("giant long link", giant(b'K'), "extension header of 3221225472 bytes"),
+        (
+            "records in the padding of a PAX header",
+            Tar::new().pax_padded(&path("b"), &path("evil")).file("a", b"").finish(),
+            "data in the padding of an extension header",
+        ),
         (
             "PAX header larger than the tar",
             Tar::new().patched_type("x", b'x', 9000),

@@ -32,6 +32,9 @@ fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
+    if !support::is_privileged() {
+        return false;
+    }
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation", "private", "--"])

@@ -33,8 +33,6 @@ pub(crate) struct Stat {
     pub dev: (u32, u32),
     pub ino: u64,
     pub size: u64,
-    /// Units of 512 bytes.
-    pub blocks: u64,
     pub mtime: Time,
     pub ctime: Time,
     pub rdev: Device,
@@ -89,7 +87,6 @@ fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<Stat, Errno
         dev: (stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
         size: stat.stx_size,
-        blocks: stat.stx_blocks,
         mtime: time(stat.stx_mtime),
         ctime: time(stat.stx_ctime),
         rdev: Device {

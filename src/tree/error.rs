@@ -214,6 +214,9 @@ pub enum Defect {
     /// An extension header is larger than the limit.
     #[error("extension header of {0} bytes")]
     ExtensionSize(u64),
+    /// Bytes that are not zero behind the content of an extension header, which some readers take for records.
+    #[error("data in the padding of an extension header")]
+    Padding,
     /// Header and PAX header disagree about the size.
     #[error("header says {header} bytes, PAX header says {pax}")]
     SizeDisagreement {

@@ -153,7 +153,14 @@ impl Header {
             return Err(HeaderDefect::Magic);
         }
         let mut name = text(NAME, block)?.to_vec();
-        let prefix = if gnu { &[][..] } else { text(PREFIX, block)? };
+        let prefix = match gnu {
+            false => text(PREFIX, block)?,
+            // Old GNU has other fields there, of which only those of sparse files are known here. Python reads a prefix.
+            true if block[TYPE] != b'S' && PREFIX.of(block).iter().any(|&b| b != 0) => {
+                return Err(HeaderDefect::HiddenText(PREFIX.0));
+            }
+            true => &[],
+        };
         if !prefix.is_empty() {
             name = [prefix, b"/", &name].concat();
         }
@@ -336,6 +343,11 @@ mod tests {
         PREFIX.put(&mut ustar, b"long/prefix");
         assert_eq!(Header::decode(&sign(ustar)).unwrap().name, b"long/prefix/dir/name");
         MAGIC.put(&mut ustar, GNU);
+        assert_eq!(
+            Header::decode(&sign(ustar)).unwrap_err(),
+            HeaderDefect::HiddenText("prefix")
+        );
+        ustar[TYPE] = b'S';
         assert_eq!(Header::decode(&sign(ustar)).unwrap().name, b"dir/name");
     }
 

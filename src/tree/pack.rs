@@ -340,9 +340,7 @@ impl<'a> Pass<'a> {
 
     /// Where the data of a file is, if it has holes.
     fn map(&mut self, file: &File, visit: &Visit) -> Result<Option<Map>, Error> {
-        let Stat {
-            size, blocks, ctime, ..
-        } = visit.stat;
+        let Stat { size, ctime, .. } = visit.stat;
         if let Some(maps) = self.maps {
             return match maps.get(self.ordinal) {
                 None => Ok(None),
@@ -353,7 +351,7 @@ impl<'a> Pass<'a> {
                 Some((_, map)) => Ok(Some(map.clone())),
             };
         }
-        if blocks.saturating_mul(512) >= size || self.regions >= MAPPED {
+        if self.regions >= MAPPED {
             return Ok(None);
         }
         let map = sparse::scan(file, size, limits::WRITE_REGIONS).map_err(Error::read("find holes of", &visit.path))?;

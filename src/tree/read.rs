@@ -225,15 +225,18 @@ impl<R: Read> Reader<R> {
     fn extension_content(&mut self, size: u64) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
         // Grows with what is really there: a header that only claims a size takes no memory.
+        let padded = size + super::encode::padding(size);
         (&mut self.input)
-            .take(size)
+            .take(padded)
             .read_to_end(&mut content)
             .map_err(Error::Input)?;
-        self.padding = super::encode::padding(size);
-        if content.len() as u64 != size {
+        if content.len() as u64 != padded {
             return Err(self.defect(Defect::Truncated));
         }
-        self.skip_content()?;
+        let padding = content.split_off(usize::try_from(size).unwrap_or(content.len()));
+        if padding.iter().any(|&b| b != 0) {
+            return Err(self.defect(Defect::Padding));
+        }
         Ok(content)
     }
 

@@ -21,7 +21,7 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
 pub fn header(name: &[u8], kind: u8, size: u64, link: &[u8]) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     block[..name.len().min(100)].copy_from_slice(&name[..name.len().min(100)]);
-    block[100..108].copy_from_slice(b"0000644\0");
+    block[100..108].copy_from_slice(if kind == b'5' { b"0000755\0" } else { b"0000644\0" });
     block[108..116].copy_from_slice(b"0000000\0");
     block[116..124].copy_from_slice(b"0000000\0");
     if size < 1 << 33 {
@@ -91,6 +91,12 @@ impl Tar {
         self.with_content("PaxHeader", b'x', records)
     }
 
+    /// The same with these bytes behind the records, which the header's size does not count.
+    pub fn pax_padded(self, records: &[u8], padding: &[u8]) -> Self {
+        let header = header(b"PaxHeader", b'x', records.len() as u64, b"");
+        self.block(&header).content(&[records, padding].concat())
+    }
+
     pub fn global(self, records: &[u8]) -> Self {
         self.with_content("PaxHeader", b'g', records)
     }
@@ -102,8 +108,15 @@ impl Tar {
 
     /// An empty file whose header has these bytes at this place, and the right checksum.
     pub fn patched(self, name: &str, at: usize, bytes: &[u8]) -> Self {
+        self.patched_all(name, &[(at, bytes)])
+    }
+
+    /// The same at several places.
+    pub fn patched_all(self, name: &str, patches: &[(usize, &[u8])]) -> Self {
         let mut block = header(name.as_bytes(), b'0', 0, b"");
-        block[at..at + bytes.len()].copy_from_slice(bytes);
+        for (at, bytes) in patches {
+            block[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
         sign(&mut block);
         self.block(&block)
     }

@@ -173,6 +173,26 @@ fn short(node: Option<&Node>) -> String {
     format!("{node:?}")
 }
 
+/// Whether this process may do everything. Where it may not, the test that asks says that it is skipped; in continuous
+/// integration that is a failure.
+pub fn is_privileged() -> bool {
+    let privileged = rustix::process::geteuid().is_root();
+    if !privileged {
+        assert!(std::env::var_os("CI").is_none(), "cannot run in CI: needs root");
+        eprintln!("SKIPPED: needs root");
+    }
+    privileged
+}
+
+/// As much of the metadata as this process may restore.
+pub fn scope() -> ckpt::tree::Scope {
+    if rustix::process::geteuid().is_root() {
+        ckpt::tree::Scope::Everything
+    } else {
+        ckpt::tree::Scope::Own
+    }
+}
+
 /// Path of bytes.
 pub fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
@@ -356,12 +376,13 @@ pub fn pack(root: &Path) -> Vec<u8> {
     tar
 }
 
-/// Unpacks a tar into a new directory, with every permission.
+/// Unpacks a tar into a new directory, with every permission that this process has.
 pub fn unpack(tar: &[u8], into: &Path) -> Result<ckpt::tree::Summary, ckpt::tree::Error> {
     use std::os::fd::AsFd;
     fs::create_dir_all(into).unwrap();
     let options = ckpt::tree::Options {
         devices: true,
+        scope: scope(),
         ..Default::default()
     };
     ckpt::tree::apply_full(ckpt::tree::open_root(into).unwrap().as_fd(), tar, options)
