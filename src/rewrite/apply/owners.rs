@@ -2,7 +2,8 @@
 //!
 //! Tasks of a container in a user namespace open the images themselves while they are restored, as that namespace's root:
 //! `Unable to open timens-0.img: Permission denied` otherwise. The images hold the container's whole memory, so they are
-//! given to that one user and not opened to everybody.
+//! given to that one user and not opened to everybody. A task opens images both before and after it becomes that user; before,
+//! it is still of root's group, but without root's power over files: so the group may read.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -17,6 +18,10 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::RDONLY)
     .union(OFlags::CLOEXEC);
+
+/// Modes of images that are given away.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+const DIRECTORY_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
 
 /// Gives a directory and everything in it to a user. Links are given themselves, not what they lead to.
 pub(super) fn give(path: &Path, owner: Owner) -> Result<(), Fault> {
@@ -40,7 +45,11 @@ fn give_inside(directory: &OwnedFd, owner: Owner) -> Result<(), Errno> {
             give_inside(&within, owner)?;
         } else {
             rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            if entry.file_type() == FileType::RegularFile {
+                rustix::fs::chmodat(directory, name, FILE_MODE, AtFlags::empty())?;
+            }
         }
     }
-    rustix::fs::fchown(directory.as_fd(), uid, gid)
+    rustix::fs::fchown(directory.as_fd(), uid, gid)?;
+    rustix::fs::fchmod(directory.as_fd(), DIRECTORY_MODE)
 }

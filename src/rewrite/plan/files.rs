@@ -16,6 +16,10 @@ const PASSABLE_MODE: u32 = 0o711;
 /// and after read differently; a path without them means the same to all.
 const OVERLAY_SEPARATORS: [char; 3] = [',', ':', '\\'];
 
+/// The group of images that another user owns: a task of a user namespace opens images before it becomes that user, too, and
+/// is then in the group of whoever restores.
+const ROOT_GROUP: u32 = 0;
+
 impl Planner<'_> {
     pub(super) fn plan_bundle(&mut self, user_namespace: bool) {
         let path = self.layout.bundle().to_owned();
@@ -151,14 +155,10 @@ impl Planner<'_> {
     }
 
     pub(super) fn plan_images(&mut self, user_namespace: bool) {
-        let mut mapped = |mappings: &str| self.read(|spec| namespaces::mapped_root(spec, mappings)).flatten();
-        let owner = match (user_namespace, mapped("uidMappings"), mapped("gidMappings")) {
-            (true, Some(uid), gid) => Some(Owner {
-                uid,
-                gid: gid.unwrap_or(uid),
-            }),
-            _ => None,
-        };
+        let mapped = self.read(|spec| namespaces::mapped_root(spec, "uidMappings")).flatten();
+        let owner = mapped
+            .filter(|_| user_namespace)
+            .map(|uid| Owner { uid, gid: ROOT_GROUP });
         let (path, external_netns) = (self.layout.images(), self.external_netns);
         self.steps.push(Step::PlaceImages {
             path,
