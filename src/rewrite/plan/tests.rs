@@ -442,7 +442,7 @@ fn images_are_given_to_the_root_of_a_user_namespace() {
     );
     let owner = Some(Owner {
         uid: 100_000,
-        gid: 200_000,
+        gid: 0,
     });
     let path = plan.bundle.join("checkpoint");
     assert!(plan.steps.contains(&Step::PlaceImages {
