@@ -440,10 +440,7 @@ fn images_are_given_to_the_root_of_a_user_namespace() {
             mode: 0o711
         }
     );
-    let owner = Some(Owner {
-        uid: 100_000,
-        gid: 0,
-    });
+    let owner = Some(Owner { uid: 100_000, gid: 0 });
     let path = plan.bundle.join("checkpoint");
     assert!(plan.steps.contains(&Step::PlaceImages {
         path,
