@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
@@ -106,6 +107,8 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     packed
 }
 
+static AREAS: AtomicU32 = AtomicU32::new(0);
+
 /// Where a test works: a tmpfs with a version 2 cgroup mount, in a mount namespace of its own.
 struct Area {
     path: PathBuf,
@@ -156,7 +159,12 @@ fn in_area<T: Send>(test: impl FnOnce(&Area) -> T + Send) -> T {
         mount("tmpfs", &path, "tmpfs", MountFlags::empty(), None).unwrap();
         let area = Area {
             path,
-            cgroup: format!("ckpt-test-{}", std::process::id()),
+            // Tests of one process run at the same time, and all see the same hierarchy.
+            cgroup: format!(
+                "ckpt-test-{}-{}",
+                std::process::id(),
+                AREAS.fetch_add(1, Ordering::Relaxed)
+            ),
         };
         fs::create_dir(area.path("cgroup")).unwrap();
         mount("cgroup2", area.path("cgroup"), "cgroup2", MountFlags::empty(), None).unwrap();
