@@ -60,6 +60,10 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
+    for warning in &plan.warnings {
+        let message = warning.to_string();
+        events.emit(Event::Warning { message });
+    }
     events.emit(Event::Phase {
         phase: Phase::Prepare,
         total: None,
