@@ -35,8 +35,11 @@ fn inside(test: &str) -> bool {
     if !support::is_privileged() {
         return false;
     }
+    // Directories that are mounted on cannot be removed inside; out here nothing is mounted any more.
+    let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
     command
+        .env("TMPDIR", scratch.path())
         .args(["--mount", "--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
