@@ -18,7 +18,7 @@ use crate::criu::{Hook, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::{ContainerRef, ExportRequest, Output, Subject};
-use crate::runtime::{self, ContainerLock};
+use crate::runtime::{self, ContainerLock, Target};
 use crate::sys;
 
 use contents::Contents;
@@ -71,16 +71,7 @@ fn running(
         total: None,
     });
     let (runtime, target) = runtime::find(container)?;
-    if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
-        return Err(Error::NoMemoryTracking);
-    }
-    if request.dump.shell_job && !request.dump.leave_running {
-        let message = format!(
-            "{} may be unable to restore a job of a terminal outside its container",
-            runtime.kind().name()
-        );
-        events.emit(Event::Warning { message });
-    }
+    judge(request, &target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
     let failing = Failing {
         runtime: &*runtime,
@@ -109,6 +100,22 @@ fn running(
         frozen: Some(taken.frozen),
         ..taken.report
     })
+}
+
+/// What can be said before anything is opened or stopped.
+fn judge(request: &ExportRequest, target: &Target, events: &dyn Events) -> Result<(), Error> {
+    if !matches!(target.status.as_str(), "running" | "paused") {
+        let (id, status) = (target.id.clone(), target.status.clone());
+        return Err(runtime::Error::NotRunning { id, status }.into());
+    }
+    if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
+        return Err(Error::NoMemoryTracking);
+    }
+    if request.dump.shell_job && !request.dump.leave_running {
+        let message = "runtimes may be unable to restore a job of a terminal outside its container".to_owned();
+        events.emit(Event::Warning { message });
+    }
+    Ok(())
 }
 
 fn open_sink(output: &Output) -> Result<Sink, Error> {

@@ -16,6 +16,11 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`export`](mod@export), [`import`](mod@import) | the two pipelines, each on one screen |
+//! | [`request`] | what the caller asks for, checked |
+//! | [`runtime`] | runc and crun: how to look at a container, which command dumps and which restores |
+//! | [`criu`] | a session beside the runtime's CRIU: option file, action script, commit point; its images and logs |
+//! | [`rewrite`] | what an import changes for the new host: a pure plan, then its application with undo |
 //! | [`ability`] | what this host can do |
 //! | [`archive`] | the archive format: writer, strict reader, frames, digests, limits, sink and source |
 //! | [`tree`] | a directory tree as a tar stream, and back, beneath a directory descriptor |

@@ -32,7 +32,7 @@ pub enum Error {
         runtimes: String,
     },
     /// The container is in a state that cannot be dumped.
-    #[error("container {id:?} is {status}, only a running one can be exported")]
+    #[error("container {id:?} is {status}: only a running one can be exported")]
     NotRunning {
         /// The identifier.
         id: String,

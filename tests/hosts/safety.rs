@@ -176,3 +176,19 @@ fn two_exports_at_once() {
     }
     assert_counts(a, "/data/c1/rootfs/count");
 }
+
+#[test]
+fn a_container_that_does_not_run_is_left_as_it_is() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    a.run("/opt/workloads/mkbundle /data/c1 -- sh /opt/workloads/counter.sh /count; runc create --bundle /data/c1 c1 </dev/null >/dev/null 2>&1");
+    let ran = a.attempt("ckpt export c1 -o /data/c1.tar.zst");
+    assert!(ran.code == 6 && ran.stderr.contains("created"), "{}", ran.stderr);
+    assert_eq!(status(a, "runc", "c1"), "created");
+    a.run("runc start c1");
+    a.wait_until("[ $(wc -l < /data/c1/rootfs/count) -ge 3 ]");
+    assert_untouched(a, "runc", "c1");
+}
