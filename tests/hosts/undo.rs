@@ -146,6 +146,7 @@ fn an_import_killed_at_every_moment_can_be_repeated_at_once() {
         std::thread::sleep(delay);
         a.run("pkill -KILL -x ckpt || :");
         let _ = killed.wait();
+        std::thread::sleep(std::time::Duration::from_millis(100));
         a.wait_until("! pgrep -f 'runc.* restore' && ! pgrep -x criu");
         if status(a, "runc", "c2").is_empty() {
             a.run(import);
