@@ -40,7 +40,6 @@ pub fn assert_counts(host: Host<'_>, file: &str) {
 
 /// Asserts that the container runs and counts as if nothing had happened.
 pub fn assert_untouched(host: Host<'_>, runtime: &str, name: &str) {
-    // CRIU needs a moment to let go of a container whose dump was refused.
-    host.wait_until(&format!("[ $({runtime} state {name} | jq -r .status) = running ]"));
+    assert_eq!(status(host, runtime, name), "running", "{name} must run on");
     assert_counts(host, &format!("/data/{name}/rootfs/count"));
 }

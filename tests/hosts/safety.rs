@@ -140,7 +140,9 @@ fn killed_at_every_moment() {
         let _ = export.wait();
         // A runtime that was just started goes on without ckpt until CRIU asks and nobody answers.
         std::thread::sleep(Duration::from_millis(100));
-        a.wait_until("! pgrep -x criu && ! pgrep -f 'runc.* checkpoint'");
+        a.wait_until(
+            "! pgrep -x criu && ! pgrep -f 'runc.* checkpoint' && [ $(runc state c1 | jq -r .status) = running ]",
+        );
         assert_untouched(a, "runc", "c1");
         let archive = a.attempt("ckpt verify /data/c1.tar.zst");
         let old = a.run("head -c 16 /data/c1.tar.zst | tr -d '\\0'");
