@@ -215,3 +215,45 @@ fn levels_are_used() {
     assert!(size(Compression::Zstd { level: 19 }) < size(Compression::Zstd { level: 1 }));
     assert!(size(Compression::Gzip { level: 9 }) < size(Compression::Gzip { level: 1 }));
 }
+
+#[test]
+fn entries_of_unknown_size_give_the_same_bytes_in_files_and_pipes() {
+    for compression in ["zstd", "gzip", "none"] {
+        let known = Build::sample().options(options(compression)).bytes();
+        let write = |writer: &mut Writer<std::fs::File>| {
+            for (name, content) in archives::sample() {
+                if name.contains("pages-") {
+                    let mut entry = writer.entry_of_unknown_size(&path(name)).expect(name);
+                    content
+                        .chunks(70_001)
+                        .for_each(|piece| entry.append(piece).expect(name));
+                    entry.finish().expect(name);
+                } else {
+                    writer.add_bytes(&path(name), &content).expect(name);
+                }
+            }
+        };
+        for patched in [true, false] {
+            let file = tempfile::NamedTempFile::new().expect("file");
+            let open = || file.reopen().expect("file");
+            let mut writer = Writer::with_file(open(), patched.then(open), options(compression)).expect("writer");
+            write(&mut writer);
+            writer.finish().expect("finished");
+            assert!(
+                std::fs::read(file.path()).expect("file") == known,
+                "{compression}, patched: {patched}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_memory_may_be_of_unknown_size() {
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    let error = writer.entry_of_unknown_size(&path("ckpt.json")).err().expect("refused");
+    assert_eq!(
+        error.to_string(),
+        "entry ckpt.json: its size must be known before its content"
+    );
+    writer.add_bytes(&path("ckpt.json"), b"{}").expect("nothing was spoilt");
+}

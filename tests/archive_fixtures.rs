@@ -60,15 +60,15 @@ fn good_archives_of_yesterday_are_read() {
     for (codec, identity) in [
         (
             "zstd",
-            "ddf99f09112a2a37581d8208ddd9c11deb61f86826b6859e2c91854bee8bc71d",
+            "cfd47191144a2a16b2545c3a774788997ad63bab53343e679585cf7a468adb1f",
         ),
         (
             "gzip",
-            "a7cf5fb23044c59e9bb2dd4c98dcc8b328430c1dfb1b3d8fce40c6e283f1ed27",
+            "245674414dd97201e6da0a453c3adea8ad092e97f14da95eb72b25eb2da5f623",
         ),
         (
             "none",
-            "d2c68b91d4344cd5a495996ce44a5c0158ebd020d1e720f2d98aabc69e46f11e",
+            "d17df290fef67fb24fe0702b3c9bbd60b7e4ba3a9dbf53c0c0fcb81a93464e0f",
         ),
     ] {
         let path = fixtures().join(format!("good-{codec}.ckpt"));

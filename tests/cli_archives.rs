@@ -28,13 +28,13 @@ fn entries() -> Vec<(&'static str, Vec<u8>)> {
         ("ckpt.json", manifest()),
         ("config.dump", b"{}\n".to_vec()),
         ("spec.dump", b"{\"ociVersion\":\"1.0.2\"}\n".to_vec()),
-        ("rootfs.tar", vec![0; 10_240]),
-        ("checkpoint/core-1.img", b"core".to_vec()),
-        ("checkpoint/inventory.img", b"inventory".to_vec()),
         (
             "checkpoint/pages-1.img",
             (0..3_000_000_u32).map(|n| (n / 7) as u8).collect(),
         ),
+        ("checkpoint/core-1.img", b"core".to_vec()),
+        ("checkpoint/inventory.img", b"inventory".to_vec()),
+        ("rootfs.tar", vec![0; 10_240]),
         ("dump.log", b"done\n".to_vec()),
     ]
 }

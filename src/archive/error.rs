@@ -25,6 +25,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// An entry is added whose size has to be known before its content.
+    #[error("entry {entry}: its size must be known before its content")]
+    Unsized {
+        /// The entry.
+        entry: String,
+    },
+    /// Compressed frames of an entry whose size is not known yet cannot be set aside.
+    #[error("cannot set compressed memory aside in `{}`", path.display())]
+    Spool {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The content of an entry that is being added cannot be read.
     #[error("entry {entry}: cannot read its content")]
     Content {
@@ -427,6 +441,8 @@ impl Error {
         match self {
             Self::Read { .. }
             | Self::Write { .. }
+            | Self::Spool { .. }
+            | Self::Unsized { .. }
             | Self::Content { .. }
             | Self::File { .. }
             | Self::IsDirectory { .. }

@@ -35,6 +35,8 @@ enum Names {
     OneOf(&'static [&'static str]),
     /// Any number of files in a directory, with this suffix.
     In(&'static str, &'static str),
+    /// `pages-N.img` in a directory, in the order of N.
+    Pages(&'static str),
 }
 
 /// What the format knows about an entry by its name.
@@ -45,6 +47,8 @@ pub struct Kind {
     pub max_size: u64,
     /// A tar of files that import reads once, from front to back.
     pub nested_tar: bool,
+    /// Its size may be unknown until it is complete, so its header has a frame and a form whose lengths do not depend on it.
+    pub late: bool,
 }
 
 const fn one(names: &'static [&'static str], max_size: u64) -> Kind {
@@ -52,6 +56,7 @@ const fn one(names: &'static [&'static str], max_size: u64) -> Kind {
         names: Names::OneOf(names),
         max_size,
         nested_tar: false,
+        late: false,
     }
 }
 
@@ -60,6 +65,7 @@ const fn tar(names: Names) -> Kind {
         names,
         max_size: limits::MAX_FILE,
         nested_tar: true,
+        late: false,
     }
 }
 
@@ -68,23 +74,37 @@ const fn images(directory: &'static str) -> Kind {
         names: Names::In(directory, ""),
         max_size: limits::MAX_FILE,
         nested_tar: false,
+        late: false,
+    }
+}
+
+const fn pages(directory: &'static str) -> Kind {
+    Kind {
+        names: Names::Pages(directory),
+        max_size: limits::MAX_FILE,
+        nested_tar: false,
+        late: true,
     }
 }
 
 /// Every entry that an archive can have. The position is the rank: entries are in this order.
-static KINDS: [Kind; 17] = [
+///
+/// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
+/// compressed while memory cannot.
+static KINDS: [Kind; 18] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
     one(&["bind.mounts"], limits::MAX_JSON),
     one(&["network.status"], limits::MAX_JSON),
     one(&["cgroup.json"], limits::MAX_JSON),
+    pages(CHECKPOINT),
+    images(CHECKPOINT),
+    images(PRE_CHECKPOINT),
     tar(Names::OneOf(&["rootfs-diff.tar", "rootfs.tar"])),
     one(&["deleted.files"], limits::MAX_LIST),
     tar(Names::In(VOLUMES, ".tar")),
     tar(Names::OneOf(&["devshm-checkpoint.tar"])),
-    images(CHECKPOINT),
-    images(PRE_CHECKPOINT),
     one(&["stats-dump"], limits::MAX_LOG),
     one(&["dump.log"], limits::MAX_LOG),
     one(&[INDEX], limits::MAX_INDEX),
@@ -101,6 +121,7 @@ impl Kind {
                     && path.file_name().len() > suffix.len()
                     && path.file_name().ends_with(suffix)
             }
+            Names::Pages(directory) => path.directory() == Some(directory) && pages_number(path).is_some(),
         }
     }
 
@@ -109,6 +130,14 @@ impl Kind {
     pub fn is_tail(&self) -> bool {
         matches!(self.names, Names::OneOf([INDEX | SUMS | SIGNATURE]))
     }
+}
+
+/// The N of `pages-N.img`, which has one way to be written.
+#[must_use]
+pub fn pages_number(path: &ArchivePath) -> Option<u32> {
+    let digits = path.file_name().strip_prefix("pages-")?.strip_suffix(".img")?;
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
 }
 
 /// The place of an entry in the order of an archive.
@@ -190,8 +219,12 @@ impl Sequence {
     }
 
     fn follows(&self, last: &(usize, ArchivePath), rank: usize, path: &ArchivePath) -> Result<(), Error> {
-        let alone = matches!(KINDS[rank].names, Names::OneOf(_));
-        if rank > last.0 || (rank == last.0 && !alone && *path > last.1) {
+        let (alone, later) = match KINDS[rank].names {
+            Names::OneOf(_) => (true, false),
+            Names::In(..) => (false, *path > last.1),
+            Names::Pages(_) => (false, pages_number(path) > pages_number(&last.1)),
+        };
+        if rank > last.0 || (rank == last.0 && later) {
             return Ok(());
         }
         let before = self
@@ -240,14 +273,17 @@ mod tests {
             "bind.mounts",
             "network.status",
             "cgroup.json",
+            "checkpoint/pages-2.img",
+            "checkpoint/pages-10.img",
+            "checkpoint/core-1.img",
+            "checkpoint/descriptors.json",
+            "checkpoint/pages-010.img",
+            "pre-checkpoint/core-1.img",
             "rootfs-diff.tar",
             "deleted.files",
             "volumes/a.tar",
             "volumes/b.tar",
             "devshm-checkpoint.tar",
-            "checkpoint/core-1.img",
-            "checkpoint/descriptors.json",
-            "pre-checkpoint/core-1.img",
             "stats-dump",
             "dump.log",
             "index.json",
@@ -280,6 +316,14 @@ mod tests {
             (
                 &["ckpt.json", "checkpoint/a", "checkpoint/b", "checkpoint/a"],
                 "entry checkpoint/a: repeats checkpoint/a",
+            ),
+            (
+                &["ckpt.json", "checkpoint/pages-10.img", "checkpoint/pages-2.img"],
+                "entry checkpoint/pages-2.img: must not follow checkpoint/pages-10.img",
+            ),
+            (
+                &["ckpt.json", "checkpoint/core-1.img", "checkpoint/pages-1.img"],
+                "entry checkpoint/pages-1.img: must not follow checkpoint/core-1.img",
             ),
             (
                 &["ckpt.json", "passwd"],

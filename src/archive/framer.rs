@@ -2,8 +2,9 @@
 //!
 //! Invariants: where frames are cut depends on what is appended and where [`Framer::cut`] is called, not on the sizes of
 //! the pieces nor on threads. The sink is written by the caller's thread only, so its errors are returned where they happen.
-//! At most [`depth`] frames are under way.
+//! At most [`depth`] frames are under way. A header that comes later has a stored frame of its own.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use std::sync::Arc;
 use super::contenthash::{ContentHash, Span};
 use super::digest::Digest;
 use super::error::Error;
-use super::frames::{Codec, Compression, Encoder};
+use super::frames::{Codec, Compression, Encoder, store};
 use super::index::Frame;
 use super::limits::{FRAME_SIZE, MAX_FRAMES};
+use super::outlet::{Gap, Outlet};
 use super::pool::{Buffers, Content, Pool};
 
 /// Frames under way for this number of threads: one for each, and enough that none waits while the caller reads or writes.
@@ -37,9 +39,17 @@ pub(super) struct Framed<W> {
     pub stored: u64,
 }
 
+/// A header that comes later: its place in the file and among the frames.
+#[derive(Debug)]
+pub(super) struct Later {
+    gap: Gap,
+    frame: usize,
+}
+
 /// See the module.
 pub(super) struct Framer<W: Write> {
-    sink: W,
+    outlet: Outlet<W>,
+    codec: Codec,
     /// `None` where nothing is compressed.
     pool: Option<Pool<Arc<Content>, io::Result<Done>>>,
     hash: ContentHash,
@@ -50,11 +60,16 @@ pub(super) struct Framer<W: Write> {
     spans: Vec<Span>,
     depth: usize,
     frames: Vec<Frame>,
-    stored: u64,
 }
 
 impl<W: Write> Framer<W> {
-    pub(super) fn new(sink: W, compression: Compression, threads: NonZeroUsize) -> Result<Self, Error> {
+    /// Writes to `sink`, which is at the beginning of `file`, if that is given.
+    pub(super) fn new(
+        sink: W,
+        file: Option<File>,
+        compression: Compression,
+        threads: NonZeroUsize,
+    ) -> Result<Self, Error> {
         let depth = depth(threads);
         let spare = Buffers::new(depth);
         let pool = match compression.codec() {
@@ -62,7 +77,8 @@ impl<W: Write> Framer<W> {
             _ => Some(Pool::new(threads, || worker(compression, spare.clone()))?),
         };
         Ok(Self {
-            sink,
+            outlet: Outlet::new(sink, file, compression.codec()),
+            codec: compression.codec(),
             pool,
             hash: ContentHash::new()?,
             buffers: Buffers::new(depth),
@@ -72,7 +88,6 @@ impl<W: Write> Framer<W> {
             spans: Vec::new(),
             depth,
             frames: Vec::new(),
-            stored: 0,
         })
     }
 
@@ -141,7 +156,7 @@ impl<W: Write> Framer<W> {
         self.hash.submit(content.clone(), std::mem::take(&mut self.spans));
         match &mut self.pool {
             Some(pool) => pool.submit(content),
-            None => return self.write(&content),
+            None => return self.outlet.write(&content),
         }
         self.drain(self.depth)
     }
@@ -160,7 +175,7 @@ impl<W: Write> Framer<W> {
                 stored,
                 digest,
             } = done.map_err(|source| Error::Thread { source })?;
-            self.write(&stored)?;
+            self.outlet.write(&stored)?;
             self.frames.push(Frame {
                 stored: stored.len() as u32,
                 content: content.len() as u32,
@@ -171,10 +186,33 @@ impl<W: Write> Framer<W> {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.sink.write_all(bytes).map_err(|source| Error::Write { source })?;
-        self.stored += bytes.len() as u64;
-        Ok(())
+    /// Leaves a place for bytes that are no content and come later: `length` of them, in a stored frame of their own.
+    pub(super) fn leave(&mut self, length: usize, entry: &str) -> Result<Later, Error> {
+        self.cut(entry)?;
+        self.drain(0)?;
+        let zeros = vec![0; length];
+        let stored = store(self.codec, &zeros).len();
+        let frame = self.frames.len();
+        if self.pool.is_some() {
+            self.frames.push(Frame {
+                stored: stored as u32,
+                content: length as u32,
+                digest: Digest::of(&[]),
+            });
+        }
+        let gap = self.outlet.leave(stored)?;
+        Ok(Later { gap, frame })
+    }
+
+    /// Ends the current frame and puts the bytes where a place was left for them.
+    pub(super) fn fill(&mut self, later: Later, bytes: &[u8], entry: &str) -> Result<(), Error> {
+        self.cut(entry)?;
+        self.drain(0)?;
+        let stored = store(self.codec, bytes);
+        if let Some(frame) = self.frames.get_mut(later.frame) {
+            frame.digest = Digest::of(&stored);
+        }
+        self.outlet.fill(later.gap, &stored)
     }
 
     /// Ends the last frame and waits for all of them.
@@ -186,10 +224,10 @@ impl<W: Write> Framer<W> {
         self.drain(0)?;
         let digests = self.hash.finish()?;
         Ok(Framed {
-            sink: self.sink,
+            stored: self.outlet.position(),
+            sink: self.outlet.into_sink(),
             frames: self.frames,
             digests,
-            stored: self.stored,
         })
     }
 }

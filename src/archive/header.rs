@@ -4,7 +4,7 @@
 //! compares. So two readers of tar cannot disagree about an archive that is accepted here.
 
 use super::error::{Error, HeaderProblem};
-use super::format::DIRECTORIES;
+use super::format::{DIRECTORIES, place};
 use super::limits::MAX_MTIME;
 use super::path::{ArchivePath, printable};
 
@@ -68,7 +68,12 @@ pub(super) const fn padding(size: u64) -> usize {
 
 impl Header {
     fn needs_pax(&self) -> bool {
-        self.path.as_str().len() > NAME_FIELD || self.size >= PAX_SIZE
+        self.path.as_str().len() > NAME_FIELD || self.size_in_pax()
+    }
+
+    /// Where the size may come later, it is always there: the header is as long with any size.
+    fn size_in_pax(&self) -> bool {
+        self.size >= PAX_SIZE || place(&self.path).is_ok_and(|place| place.kind.late)
     }
 
     /// Length of the encoding, bytes.
@@ -100,7 +105,7 @@ impl Header {
         if self.path.as_str().len() > NAME_FIELD {
             records.extend(pax_record("path", self.path.as_str()));
         }
-        if self.size >= PAX_SIZE {
+        if self.size_in_pax() {
             records.extend(pax_record("size", &self.size.to_string()));
         }
         records

@@ -23,10 +23,11 @@ pub const MAX_ENTRIES: usize = 1 << 17;
 pub const MAX_FRAMES: usize = 1 << 19;
 
 /// Frames that there may be for nothing, for each entry, and for how many bytes of content one more. What is written has at
-/// most two for each entry, before and after a large one, and one for each [`FRAME_SIZE`].
+/// most three for each entry (what is before a header of its own frame, that header, the content), and one for each
+/// [`FRAME_SIZE`].
 pub const SPARE_FRAMES: u64 = 16;
 /// See [`SPARE_FRAMES`].
-pub const FRAMES_PER_ENTRY: u64 = 2;
+pub const FRAMES_PER_ENTRY: u64 = 3;
 /// See [`SPARE_FRAMES`].
 pub const LEAST_FRAME: u64 = 64 << 10;
 

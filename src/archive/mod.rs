@@ -27,6 +27,7 @@ mod input;
 pub mod limits;
 mod locate;
 mod opening;
+mod outlet;
 mod path;
 mod pool;
 mod reader;

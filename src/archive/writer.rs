@@ -3,13 +3,14 @@
 //! Invariants: same entries and options, same bytes, whatever the number of threads and the sizes of the pieces that
 //! content is given in. After an error the writer refuses everything. Dropping it leaves no thread behind.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 
 use super::digest::Digest;
 use super::error::Error;
 use super::format::{MANIFEST, SIGNATURE, Sequence, place};
-use super::framer::{Framed, Framer};
+use super::framer::{Framed, Framer, Later};
 use super::frames::{Compression, trailer};
 use super::header::{Header, padding};
 use super::index::{Entry, Index};
@@ -68,6 +69,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`Error::Option`] where the time does not fit a tar header, [`Error::Thread`] where threads cannot be started.
     pub fn new(sink: W, options: WriterOptions) -> Result<Self, Error> {
+        Self::with_file(sink, None, options)
+    }
+
+    /// Begins an archive in a file in which one can also write at an offset: `sink` is at its beginning. The same bytes are
+    /// written as by [`Writer::new`], but nothing of an entry of unknown size has to wait for its end.
+    ///
+    /// # Errors
+    /// As [`Writer::new`].
+    pub fn with_file(sink: W, file: Option<File>, options: WriterOptions) -> Result<Self, Error> {
         if options.mtime > MAX_MTIME {
             let (value, most) = (i64::try_from(options.mtime).unwrap_or(i64::MAX), MAX_MTIME as i64);
             return Err(Error::Option {
@@ -78,7 +88,7 @@ impl<W: Write> Writer<W> {
             });
         }
         Ok(Self {
-            framer: Framer::new(sink, options.compression, options.threads)?,
+            framer: Framer::new(sink, file, options.compression, options.threads)?,
             options,
             sequence: Sequence::default(),
             entries: Vec::new(),
@@ -114,41 +124,63 @@ impl<W: Write> Writer<W> {
     /// The entry has no place here: [`Error::Order`], [`Error::Repeated`], [`Error::Unknown`], [`Error::Reserved`],
     /// [`Error::TooLarge`], [`Error::TooManyEntries`]; or [`Error::Write`].
     pub fn entry(&mut self, path: &ArchivePath, size: u64) -> Result<EntryWriter<'_, W>, Error> {
+        self.begin(path, Some(size))
+    }
+
+    /// Begins an entry whose size is known when it is finished: `checkpoint/pages-N.img`.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`]; [`Error::Unsized`] where the size of such an entry must be known.
+    pub fn entry_of_unknown_size(&mut self, path: &ArchivePath) -> Result<EntryWriter<'_, W>, Error> {
+        self.begin(path, None)
+    }
+
+    fn begin(&mut self, path: &ArchivePath, size: Option<u64>) -> Result<EntryWriter<'_, W>, Error> {
         if self.poisoned {
             return Err(Error::Poisoned);
         }
-        if place(path)?.kind.is_tail() {
-            return Err(Error::Reserved {
-                entry: path.to_string(),
-            });
+        let kind = place(path)?.kind;
+        let entry = || path.to_string();
+        if kind.is_tail() {
+            return Err(Error::Reserved { entry: entry() });
+        }
+        if size.is_none() && !kind.late {
+            return Err(Error::Unsized { entry: entry() });
         }
         let opens = self.sequence.opens(path);
-        self.sequence.admit(path, size)?;
+        self.sequence.admit(path, size.unwrap_or(0))?;
         // Until the entry is complete, nothing can follow.
         self.poisoned = true;
         let header = Header {
             path: path.clone(),
-            size,
+            size: size.unwrap_or(0),
             mtime: self.options.mtime,
             opens,
         };
-        self.framer.append(&header.encode(), path.as_str())?;
-        if size >= LARGE_ENTRY {
-            self.framer.cut(path.as_str())?;
-        }
-        let offset = self.position + header.encoded_len();
-        self.entries.push(Entry {
-            path: path.clone(),
-            size,
-            offset,
-        });
-        self.position = offset + size + padding(size) as u64;
+        let later = self.begin_header(&header, kind.late)?;
         Ok(EntryWriter {
+            most: size.unwrap_or(kind.max_size),
+            offset: self.position + header.encoded_len(),
             writer: self,
-            path: path.clone(),
+            header,
+            later,
             size,
             written: 0,
         })
+    }
+
+    /// Writes the header of an entry, or leaves a place for it.
+    fn begin_header(&mut self, header: &Header, late: bool) -> Result<Option<Later>, Error> {
+        let name = header.path.as_str();
+        if late {
+            let length = header.encode().len();
+            return self.framer.leave(length, name).map(Some);
+        }
+        self.framer.append(&header.encode(), name)?;
+        if header.size >= LARGE_ENTRY {
+            self.framer.cut(name)?;
+        }
+        Ok(None)
     }
 
     /// Writes the index, the digests and the end of the archive.
@@ -235,22 +267,28 @@ fn write_end(sink: &mut impl Write, index: &Index, tail: &Tail, start: u64) -> R
 /// refuses everything after.
 pub struct EntryWriter<'a, W: Write> {
     writer: &'a mut Writer<W>,
-    path: ArchivePath,
-    size: u64,
+    header: Header,
+    /// Where the header was left out until the size is known.
+    later: Option<Later>,
+    /// Of the content, in the tar stream.
+    offset: u64,
+    size: Option<u64>,
+    /// The size, or the largest that there may be.
+    most: u64,
     written: u64,
 }
 
 impl<W: Write> EntryWriter<'_, W> {
-    /// Bytes that are still to be given.
+    /// Bytes that are still to be given, or may be.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        self.size - self.written
+        self.most - self.written
     }
 
     /// Adds content.
     ///
     /// # Errors
-    /// [`Error::Size`] where it is more than was announced, [`Error::Write`].
+    /// [`Error::Size`] where it is more than was announced, [`Error::TooLarge`], [`Error::Write`].
     pub fn append(&mut self, mut content: &[u8]) -> Result<(), Error> {
         if content.len() as u64 > self.remaining() {
             return Err(self.wrong_size(self.written + content.len() as u64));
@@ -268,7 +306,8 @@ impl<W: Write> EntryWriter<'_, W> {
     /// Adds all content that `reader` yields; large pieces are read where they are compressed.
     ///
     /// # Errors
-    /// [`Error::Size`] where it is more than was announced, [`Error::Content`] where it cannot be read, [`Error::Write`].
+    /// [`Error::Size`] where it is more than was announced, [`Error::Content`] where it cannot be read, [`Error::TooLarge`],
+    /// [`Error::Write`].
     pub fn append_from(&mut self, mut reader: impl Read) -> Result<(), Error> {
         while self.remaining() > 0 {
             let most = usize::try_from(self.remaining()).unwrap_or(usize::MAX);
@@ -282,7 +321,7 @@ impl<W: Write> EntryWriter<'_, W> {
         let mut surplus = [0];
         match retry(&mut reader, &mut surplus).map_err(|source| self.unreadable(source))? {
             0 => Ok(()),
-            _ => Err(self.wrong_size(self.size + 1)),
+            _ => Err(self.wrong_size(self.most + 1)),
         }
     }
 
@@ -293,38 +332,53 @@ impl<W: Write> EntryWriter<'_, W> {
 
     fn filled(&mut self, count: usize) -> Result<(), Error> {
         self.written += count as u64;
-        self.writer.framer.filled(count, self.path.as_str())
+        self.writer.framer.filled(count, self.header.path.as_str())
     }
 
     /// Ends the entry.
     ///
     /// # Errors
     /// [`Error::Size`] where less was given than announced, [`Error::Write`].
-    pub fn finish(self) -> Result<(), Error> {
-        if self.remaining() > 0 {
+    pub fn finish(mut self) -> Result<(), Error> {
+        if self.size.is_some_and(|size| size != self.written) {
             return Err(self.wrong_size(self.written));
         }
+        let (later, name) = (self.later.take(), self.header.path.as_str());
         let framer = &mut self.writer.framer;
         framer.end_content();
-        framer.append(&[0; super::header::BLOCK][..padding(self.size)], self.path.as_str())?;
-        if self.size >= LARGE_ENTRY {
-            framer.cut(self.path.as_str())?;
+        framer.append(&[0; super::header::BLOCK][..padding(self.written)], name)?;
+        if let Some(later) = later {
+            self.header.size = self.written;
+            framer.fill(later, &self.header.encode(), self.header.path.as_str())?;
+        } else if self.written >= LARGE_ENTRY {
+            framer.cut(name)?;
         }
+        self.writer.position = self.offset + self.written + padding(self.written) as u64;
+        self.writer.entries.push(Entry {
+            path: self.header.path,
+            size: self.written,
+            offset: self.offset,
+        });
         self.writer.poisoned = false;
         Ok(())
     }
 
+    /// Too much or too little.
     fn wrong_size(&self, given: u64) -> Error {
-        Error::Size {
-            entry: self.path.to_string(),
-            size: self.size,
-            given,
+        let entry = self.header.path.to_string();
+        match self.size {
+            Some(size) => Error::Size { entry, size, given },
+            None => Error::TooLarge {
+                entry,
+                size: given,
+                limit: self.most,
+            },
         }
     }
 
     fn unreadable(&self, source: io::Error) -> Error {
         Error::Content {
-            entry: self.path.to_string(),
+            entry: self.header.path.to_string(),
             source,
         }
     }

@@ -124,17 +124,17 @@ impl Contents {
             mount.into_iter().for_each(|mount| mount.entry = Some(entry.clone()));
         }
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
-        events.emit(Event::Phase {
-            phase: Phase::Files,
-            total: Some(captured.size()),
-        });
-        captured.write(writer)?;
         let images = Images::list(dumped.images)?;
         events.emit(Event::Phase {
             phase: Phase::Memory,
             total: Some(images.size),
         });
         images.write(writer, events, interrupted)?;
+        events.emit(Event::Phase {
+            phase: Phase::Files,
+            total: Some(captured.size()),
+        });
+        captured.write(writer)?;
         add(writer, "stats-dump", &images.stats(dumped)?)?;
         if let Some(log) = dumped.log {
             add(writer, "dump.log", &log_text(log)?)?;

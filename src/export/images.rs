@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::contents::Dumped;
-use crate::archive::format::CHECKPOINT;
+use crate::archive::format::{CHECKPOINT, pages_number};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::criu::Hook;
 use crate::criu::images::{PE_LAZY, PE_PARENT, PE_PRESENT, Pagemap};
@@ -18,10 +18,19 @@ const PAGEMAP_LIMIT: u64 = 256 * 1024 * 1024;
 /// Bytes after which progress is told, and the caller asked whether to go on.
 const STRIDE: u64 = 8 * 1024 * 1024;
 
-/// The images of a dump, in the archive's order.
+/// One image.
+#[derive(Debug)]
+struct Image {
+    name: String,
+    entry: ArchivePath,
+    path: PathBuf,
+    size: u64,
+}
+
+/// The images of a dump, in the archive's order: memory first.
 #[derive(Debug)]
 pub(super) struct Images {
-    files: Vec<(String, PathBuf, u64)>,
+    files: Vec<Image>,
     pub(super) size: u64,
 }
 
@@ -36,11 +45,16 @@ impl Images {
             let name = entry.file_name().to_string_lossy().into_owned();
             // A dump that somebody else made may have CRIU's log and statistics among its images.
             if metadata.is_file() && name != "stats-dump" && !name.ends_with(".log") {
-                files.push((name, entry.path(), metadata.len()));
+                files.push(Image {
+                    entry: ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?,
+                    path: entry.path(),
+                    size: metadata.len(),
+                    name,
+                });
             }
         }
-        files.sort();
-        let size = files.iter().map(|(_, _, size)| size).sum();
+        files.sort_by_key(|image| (pages_number(&image.entry).unwrap_or(u32::MAX), image.name.clone()));
+        let size = files.iter().map(|image| image.size).sum();
         Ok(Self { files, size })
     }
 
@@ -52,12 +66,11 @@ impl Images {
         interrupted: Hook<'_>,
     ) -> Result<(), Error> {
         let (mut done, mut told) = (0, 0);
-        for (name, path, size) in &self.files {
-            let entry = ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?;
-            let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
+        for image in &self.files {
+            let file = File::open(&image.path).map_err(|error| Error::io("opening", &image.path, error))?;
             writer.add(
-                &entry,
-                *size,
+                &image.entry,
+                image.size,
                 Told {
                     file,
                     done: &mut done,
@@ -81,13 +94,11 @@ impl Images {
             frozen_time: frozen,
             ..DumpStats::default()
         };
-        for (name, path, _) in self
-            .files
-            .iter()
-            .filter(|(name, _, size)| is_pagemap(name) && *size <= PAGEMAP_LIMIT)
-        {
-            let image = fs::read(path).map_err(|error| Error::io("reading", path, error))?;
-            count(&mut stats, name, &Pagemap::parse(name, &image)?);
+        for Image { name, path, size, .. } in &self.files {
+            if is_pagemap(name) && *size <= PAGEMAP_LIMIT {
+                let image = fs::read(path).map_err(|error| Error::io("reading", path, error))?;
+                count(&mut stats, name, &Pagemap::parse(name, &image)?);
+            }
         }
         Ok(stats.to_file())
     }

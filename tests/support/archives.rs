@@ -75,15 +75,15 @@ pub fn sample() -> Vec<(&'static str, Vec<u8>)> {
         ("ckpt.json", manifest()),
         ("config.dump", b"{}".to_vec()),
         ("spec.dump", vec![b' '; 512]),
+        ("checkpoint/pages-1.img", memory(3 * (1 << 20) + 4096, 4)),
+        ("checkpoint/pages-2.img", memory(2 << 20, 5)),
+        ("checkpoint/pages-10.img", memory(65_535, 6)),
+        ("checkpoint/core-1.img", memory(1_000, 3)),
+        ("checkpoint/empty.img", Vec::new()),
+        (LONG, b"long".to_vec()),
         ("rootfs-diff.tar", memory(100_000, 1)),
         ("deleted.files", b"[]".to_vec()),
         ("volumes/data.tar", memory(65_536, 2)),
-        ("checkpoint/core-1.img", memory(1_000, 3)),
-        ("checkpoint/empty.img", Vec::new()),
-        ("checkpoint/pages-1.img", memory(3 * (1 << 20) + 4096, 4)),
-        ("checkpoint/pages-2.img", memory(2 << 20, 5)),
-        ("checkpoint/pages-3.img", memory(65_535, 6)),
-        (LONG, b"long".to_vec()),
         ("stats-dump", Vec::new()),
         ("dump.log", b"(00.000000) done\n".to_vec()),
     ]
@@ -167,9 +167,9 @@ pub fn small() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("ckpt.json", manifest()),
         ("spec.dump", b"{\"ociVersion\":\"1.2.0\"}".to_vec()),
-        ("checkpoint/core-1.img", memory(700, 3)),
         ("checkpoint/pages-1.img", memory(70_000, 4)),
         ("checkpoint/pages-2.img", memory(512, 5)),
+        ("checkpoint/core-1.img", memory(700, 3)),
         ("dump.log", b"(00.000000) done\n".to_vec()),
     ]
 }

@@ -143,9 +143,13 @@ impl Forge {
     fn cut(&self) -> Vec<Vec<u8>> {
         let mut frames = vec![Vec::new()];
         for (entry, header) in self.entries.iter().zip(self.headers()) {
+            let late = is_pages(&entry.name);
+            if late {
+                frames.push(Vec::new());
+            }
             append(&mut frames, &header);
             let body = [&entry.content[..], &vec![0; padding(entry.content.len())]].concat();
-            if entry.content.len() >= LARGE {
+            if late || entry.content.len() >= LARGE {
                 frames.push(Vec::new());
                 append(&mut frames, &body);
                 frames.push(Vec::new());
@@ -223,13 +227,21 @@ pub fn padding(length: usize) -> usize {
     length.next_multiple_of(512) - length
 }
 
+/// Whether this is an entry whose size may be known only at its end.
+pub fn is_pages(name: &str) -> bool {
+    let number = name
+        .strip_prefix("checkpoint/pages-")
+        .and_then(|rest| rest.strip_suffix(".img"));
+    number.is_some_and(|number| number.parse::<u32>().is_ok_and(|parsed| parsed.to_string() == number))
+}
+
 /// A header as the format prescribes.
 pub fn header(name: &str, size: u64) -> Vec<u8> {
     let mut records = Vec::new();
     if name.len() > 100 {
         records.extend(record("path", name.as_bytes()));
     }
-    if size >= 1 << 33 {
+    if size >= 1 << 33 || is_pages(name) {
         records.extend(record("size", size.to_string().as_bytes()));
     }
     let shown = &name.as_bytes()[..name.len().min(100)];
