@@ -12,6 +12,7 @@ mod netns;
 mod options;
 mod session;
 pub mod stats;
+pub mod wire;
 mod work;
 
 pub use actions::{Action, ActionKind, run_action};
