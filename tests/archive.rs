@@ -257,3 +257,52 @@ fn only_memory_may_be_of_unknown_size() {
     );
     writer.add_bytes(&path("ckpt.json"), b"{}").expect("nothing was spoilt");
 }
+
+#[test]
+fn a_segment_made_beside_other_entries_gives_the_same_bytes() {
+    for compression in ["zstd", "gzip", "none"] {
+        let known = Build::sample().options(options(compression)).bytes();
+        let mut writer = Writer::new(Vec::new(), options(compression)).expect("writer");
+        let (mut files, segment) = writer.segment().expect("segment");
+        let sample = archives::sample();
+        let is_file = |name: &str| {
+            ["rootfs", "deleted", "volumes"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (name, content) in sample.iter().filter(|(name, _)| is_file(name)) {
+                    let write = |out: &mut dyn std::io::Write| {
+                        content
+                            .chunks(999)
+                            .try_for_each(|piece| out.write_all(piece).map_err(|source| Error::Write { source }))
+                    };
+                    files.add(&path(name), content.len() as u64, write).expect(name);
+                }
+                files.finish().expect("finished");
+            });
+            let rest: Vec<_> = sample.iter().filter(|(name, _)| !is_file(name)).collect();
+            let end = rest.iter().position(|(name, _)| *name == "stats-dump").expect("there");
+            let add = |writer: &mut Writer<Vec<u8>>, (name, content): &(&str, Vec<u8>)| {
+                writer.add_bytes(&path(name), content).expect(name);
+            };
+            rest[..end].iter().for_each(|entry| add(&mut writer, entry));
+            assert!(writer.adopt(segment).expect("adopted"));
+            rest[end..].iter().for_each(|entry| add(&mut writer, entry));
+        });
+        assert!(writer.finish().expect("finished").0 == known, "{compression}");
+    }
+}
+
+#[test]
+fn a_segment_whose_maker_gave_up_leaves_no_archive() {
+    let mut writer = Writer::new(Vec::new(), options("zstd")).expect("writer");
+    writer
+        .add_bytes(&path("ckpt.json"), &archives::manifest())
+        .expect("manifest");
+    let (files, segment) = writer.segment().expect("segment");
+    drop(files);
+    assert!(!writer.adopt(segment).expect("nothing is wrong with the writer"));
+    assert!(matches!(writer.finish().map(drop), Err(Error::Poisoned)));
+}

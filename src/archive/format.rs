@@ -47,6 +47,8 @@ pub struct Kind {
     pub max_size: u64,
     /// A tar of files that import reads once, from front to back.
     pub nested_tar: bool,
+    /// One of the container's files: they are written beside memory, and begin and end with a frame.
+    pub files: bool,
     /// Its size may be unknown until it is complete, so its header has a frame and a form whose lengths do not depend on it.
     pub late: bool,
 }
@@ -56,6 +58,7 @@ const fn one(names: &'static [&'static str], max_size: u64) -> Kind {
         names: Names::OneOf(names),
         max_size,
         nested_tar: false,
+        files: false,
         late: false,
     }
 }
@@ -65,6 +68,7 @@ const fn tar(names: Names) -> Kind {
         names,
         max_size: limits::MAX_FILE,
         nested_tar: true,
+        files: true,
         late: false,
     }
 }
@@ -74,6 +78,7 @@ const fn images(directory: &'static str) -> Kind {
         names: Names::In(directory, ""),
         max_size: limits::MAX_FILE,
         nested_tar: false,
+        files: false,
         late: false,
     }
 }
@@ -83,6 +88,7 @@ const fn pages(directory: &'static str) -> Kind {
         names: Names::Pages(directory),
         max_size: limits::MAX_FILE,
         nested_tar: false,
+        files: false,
         late: true,
     }
 }
@@ -102,7 +108,10 @@ static KINDS: [Kind; 18] = [
     images(CHECKPOINT),
     images(PRE_CHECKPOINT),
     tar(Names::OneOf(&["rootfs-diff.tar", "rootfs.tar"])),
-    one(&["deleted.files"], limits::MAX_LIST),
+    Kind {
+        files: true,
+        ..one(&["deleted.files"], limits::MAX_LIST)
+    },
     tar(Names::In(VOLUMES, ".tar")),
     tar(Names::OneOf(&["devshm-checkpoint.tar"])),
     one(&["stats-dump"], limits::MAX_LOG),
@@ -168,15 +177,25 @@ pub fn place(path: &ArchivePath) -> Result<Place, Error> {
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     seen: Vec<(usize, ArchivePath)>,
+    /// What is before the first one is known elsewhere.
+    continued: bool,
 }
 
 impl Sequence {
+    /// A sequence that begins in the middle of an archive, where no directory is open.
+    pub(super) fn continued() -> Self {
+        Self {
+            continued: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next entry, of `size` bytes.
     pub(super) fn admit(&mut self, path: &ArchivePath, size: u64) -> Result<&'static Kind, Error> {
         let Place { rank, kind } = place(path)?;
         let entry = || path.to_string();
         match self.seen.last() {
-            None if rank != 0 => return Err(Error::NoManifest { entry: entry() }),
+            None if rank != 0 && !self.continued => return Err(Error::NoManifest { entry: entry() }),
             None => {}
             Some(last) => self.follows(last, rank, path)?,
         }
@@ -241,6 +260,11 @@ impl Sequence {
                 after: last.1.to_string(),
             },
         })
+    }
+
+    /// Whether the last entry is one of the container's files.
+    pub(super) fn in_files(&self) -> bool {
+        self.seen.last().is_some_and(|(rank, _)| KINDS[*rank].files)
     }
 
     /// The name of the last entry, for messages.

@@ -215,6 +215,25 @@ impl<W: Write> Framer<W> {
         self.outlet.fill(later.gap, &stored)
     }
 
+    /// Writes frames that were made elsewhere: `drain` hands them over and returns what they are.
+    pub(super) fn adopt(
+        &mut self,
+        entry: &str,
+        drain: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<Vec<Frame>, Error>,
+    ) -> Result<(), Error> {
+        self.cut(entry)?;
+        self.drain(0)?;
+        let frames = drain(&mut |bytes| self.outlet.write(bytes))?;
+        if self.frames.len() + frames.len() > MAX_FRAMES {
+            return Err(Error::TooManyFrames {
+                entry: entry.to_owned(),
+                limit: MAX_FRAMES,
+            });
+        }
+        self.frames.extend(frames);
+        Ok(())
+    }
+
     /// Ends the last frame and waits for all of them.
     pub(super) fn finish(mut self, entry: &str) -> Result<Framed<W>, Error> {
         self.cut(entry)?;

@@ -16,6 +16,7 @@ use super::header::{Header, padding};
 use super::index::{Entry, Index};
 use super::limits::{LARGE_ENTRY, MAX_MTIME};
 use super::path::ArchivePath;
+use super::segment::{self, Segment, SegmentWriter};
 use super::tail::{self, Tail, check_signature};
 
 /// How an archive is written.
@@ -60,6 +61,8 @@ pub struct Writer<W: Write> {
     sequence: Sequence,
     entries: Vec<Entry>,
     position: u64,
+    /// Digests of entries that were hashed elsewhere, behind so many entries.
+    adopted: Vec<(usize, Vec<Digest>)>,
     poisoned: bool,
 }
 
@@ -93,6 +96,7 @@ impl<W: Write> Writer<W> {
             sequence: Sequence::default(),
             entries: Vec::new(),
             position: 0,
+            adopted: Vec::new(),
             poisoned: false,
         })
     }
@@ -148,7 +152,11 @@ impl<W: Write> Writer<W> {
             return Err(Error::Unsized { entry: entry() });
         }
         let opens = self.sequence.opens(path);
+        let boundary = self.sequence.in_files() != kind.files;
         self.sequence.admit(path, size.unwrap_or(0))?;
+        if boundary {
+            self.framer.cut(path.as_str())?;
+        }
         // Until the entry is complete, nothing can follow.
         self.poisoned = true;
         let header = Header {
@@ -181,6 +189,44 @@ impl<W: Write> Writer<W> {
             self.framer.cut(name)?;
         }
         Ok(None)
+    }
+
+    /// Begins to make entries beside those that are written now: the container's files.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] where threads cannot be started.
+    pub fn segment(&self) -> Result<(SegmentWriter, Segment), Error> {
+        segment::pair(self.options)
+    }
+
+    /// Adds all entries of a segment, waiting for those that are not made yet. `false` where they will never be, because the
+    /// thread that made them gave up: then the archive cannot be finished.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`].
+    pub fn adopt(&mut self, segment: Segment) -> Result<bool, Error> {
+        if std::mem::replace(&mut self.poisoned, true) {
+            return Err(Error::Poisoned);
+        }
+        let mut made = None;
+        self.framer.adopt(self.sequence.last(), |write| {
+            made = segment.drain(write)?;
+            Ok(made
+                .as_mut()
+                .map(|made| std::mem::take(&mut made.frames))
+                .unwrap_or_default())
+        })?;
+        let Some(made) = made else { return Ok(false) };
+        let before = self.entries.len();
+        for mut entry in made.entries {
+            self.sequence.admit(&entry.path, entry.size)?;
+            entry.offset += self.position;
+            self.entries.push(entry);
+        }
+        self.position += made.length;
+        self.adopted.push((before, made.digests));
+        self.poisoned = false;
+        Ok(true)
     }
 
     /// Writes the index, the digests and the end of the archive.
@@ -218,14 +264,18 @@ impl<W: Write> Writer<W> {
             options,
             entries,
             sequence,
+            adopted,
             ..
         } = self;
         let Framed {
             mut sink,
             frames,
-            digests,
+            mut digests,
             stored,
         } = framer.finish(sequence.last())?;
+        for (before, theirs) in adopted {
+            digests.splice(before..before, theirs);
+        }
         let index = Index {
             codec: options.compression.codec(),
             mtime: options.mtime,

@@ -141,10 +141,14 @@ impl Forge {
 
     /// The content of the data frames.
     fn cut(&self) -> Vec<Vec<u8>> {
-        let mut frames = vec![Vec::new()];
+        let (mut frames, mut in_files) = (vec![Vec::new()], false);
         for (entry, header) in self.entries.iter().zip(self.headers()) {
             let late = is_pages(&entry.name);
-            if late {
+            let files = ["rootfs", "deleted", "volumes", "devshm"]
+                .iter()
+                .any(|start| entry.name.starts_with(start));
+            let boundary = std::mem::replace(&mut in_files, files) != files;
+            if late || boundary {
                 frames.push(Vec::new());
             }
             append(&mut frames, &header);
