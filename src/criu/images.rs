@@ -7,7 +7,7 @@ use prost::Message;
 use super::Error;
 
 pub(super) const COMMON_MAGIC: u32 = 0x5456_4319;
-const PAGEMAP_MAGIC: u32 = 0x5608_4025;
+pub(super) const PAGEMAP_MAGIC: u32 = 0x5608_4025;
 /// Longest message that is read, bytes. Pagemap entries have some twenty.
 const MESSAGE_LIMIT: usize = 64 * 1024;
 

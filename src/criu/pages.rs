@@ -1,0 +1,383 @@
+//! The page server of a dump: CRIU's pages on their way into the archive, and the pagemaps that say where they belong.
+//!
+//! CRIU opens one image after the other (a task's memory, then shared memory) and sends ranges of pages; a page server
+//! writes `pagemap-*.img` and `pages-N.img`. Here [`Receiver::next_image`] yields the images and [`Receiver::pages`] the bytes of one,
+//! so that they can be written anywhere; the pagemaps, which are small, go to CRIU's images directory.
+//! Invariants: nothing is taken from a process that CRIU's runtime did not start; pages are counted before they are taken; an
+//! image is complete when the next one is opened or CRIU has closed the connection in an orderly way.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::images::{PE_PARENT, PE_PRESENT, PagemapEntry};
+use super::pagemap::{PagemapWriter, ParentMap};
+use super::wire::{Command, Destination, Header, HeaderForm, PAGE_SIZE, WireError};
+use super::{Error, peer};
+
+/// Headers and small ranges are read through a buffer of this size; large ranges past it.
+const BUFFER: usize = 64 << 10;
+/// How often a server that nobody has connected to looks whether it is still wanted.
+const LOOK_UP: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// What can be wrong with what CRIU sends.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PagesError {
+    /// CRIU is gone before it had sent everything.
+    #[error("CRIU closed the connection before all memory had been sent")]
+    Lost,
+    /// The dump is over before CRIU has sent anything, or was given up.
+    #[error("the dump ended before all memory had been sent")]
+    Stopped,
+    /// Not a header of the protocol.
+    #[error("CRIU's page server protocol is not understood")]
+    Wire(#[from] WireError),
+    /// A command that has no place in a dump.
+    #[error("CRIU sent the page server command {0:?} in a dump")]
+    Command(Command),
+    /// Pages before an image was opened, or of another one than is open.
+    #[error("CRIU sent pages of an image that is not open")]
+    NotOpen,
+    /// More pages than an address space has.
+    #[error("CRIU announced {pages} pages")]
+    Pages {
+        /// How many.
+        pages: u64,
+    },
+    /// A page that is said to be in the parent is not.
+    #[error("the page at {address:#x} is said to be in the parent's images, which do not have it")]
+    Hole {
+        /// Its address.
+        address: u64,
+    },
+}
+
+impl From<PagesError> for io::Error {
+    fn from(error: PagesError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// A page server that waits for CRIU.
+#[derive(Debug)]
+pub struct PageServer {
+    listener: TcpListener,
+    address: String,
+}
+
+/// The connection as others see it: to end it from another thread, and to tell who ended it.
+#[derive(Debug, Default)]
+pub struct Link {
+    stopped: AtomicBool,
+    lost: AtomicBool,
+    stream: Mutex<Option<TcpStream>>,
+}
+
+impl Link {
+    /// Ends the connection, now or when it is made.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        if let Ok(stream) = self.stream.lock()
+            && let Some(stream) = &*stream
+        {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Whether CRIU's end went away, so that the reason is to be found there.
+    #[must_use]
+    pub fn was_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn made(&self, stream: &TcpStream) -> io::Result<()> {
+        if let Ok(mut made) = self.stream.lock() {
+            *made = Some(stream.try_clone()?);
+        }
+        // Whoever stopped it before did not see the stream.
+        if self.is_stopped() {
+            self.stop();
+        }
+        Ok(())
+    }
+
+    fn over(&self) -> PagesError {
+        if self.is_stopped() {
+            return PagesError::Stopped;
+        }
+        self.lost.store(true, Ordering::SeqCst);
+        PagesError::Lost
+    }
+}
+
+impl PageServer {
+    /// Listens on the loopback interface.
+    ///
+    /// # Errors
+    /// Where that is not possible: the interface is down.
+    pub fn listen() -> Result<Self, Error> {
+        let failed = |error| Error::io("listening on", "127.0.0.1", error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?.to_string();
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens, `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits for CRIU, a descendant of the process `ancestor`. Pagemaps will be written to `images`, where the parent's
+    /// images are linked as `parent`.
+    ///
+    /// # Errors
+    /// [`PagesError::Stopped`] as the source; where the connection fails.
+    pub fn accept<'a>(self, ancestor: i32, images: &Path, link: &'a Link) -> Result<Receiver<'a>, Error> {
+        let failed = |error| Error::io("waiting for CRIU on", &self.address, error);
+        loop {
+            if link.is_stopped() {
+                return Err(failed(PagesError::Stopped.into()));
+            }
+            let mut watched = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
+            match poll(&mut watched, Some(&LOOK_UP)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+            let (stream, stranger) = self.listener.accept().map_err(failed)?;
+            if !peer::descends(&stream, ancestor).map_err(failed)? {
+                tracing::warn!(%stranger, "a stranger knocked at the page server");
+                continue;
+            }
+            stream.set_nodelay(true).map_err(failed)?;
+            link.made(&stream).map_err(failed)?;
+            return Ok(Receiver::new(stream, images.to_owned(), link));
+        }
+    }
+}
+
+/// The connection with CRIU.
+#[derive(Debug)]
+pub struct Receiver<'a> {
+    input: BufReader<TcpStream>,
+    link: &'a Link,
+    images: PathBuf,
+    form: Option<HeaderForm>,
+    /// Images opened so far; the last one's number.
+    opened: u32,
+    current: Option<Current>,
+    /// A header that ended the image before.
+    pending: Option<Header>,
+}
+
+/// The image that is open.
+#[derive(Debug)]
+struct Current {
+    dst_id: u64,
+    map: PagemapWriter,
+    parent: Option<ParentMap>,
+    /// Bytes of pages that are announced and were not taken yet.
+    announced: u64,
+}
+
+impl<'a> Receiver<'a> {
+    fn new(stream: TcpStream, images: PathBuf, link: &'a Link) -> Self {
+        Self {
+            input: BufReader::with_capacity(BUFFER, stream),
+            link,
+            images,
+            form: None,
+            opened: 0,
+            current: None,
+            pending: None,
+        }
+    }
+
+    /// The number N of the next `pages-N.img`; `None` after the last one. What was not read of the one before is skipped.
+    ///
+    /// # Errors
+    /// [`PagesError`] as the source; where a pagemap cannot be written.
+    pub fn next_image(&mut self) -> Result<Option<u32>, Error> {
+        self.next_opened()
+            .map_err(|error| Error::io("receiving memory into", &self.images, error))
+    }
+
+    fn next_opened(&mut self) -> io::Result<Option<u32>> {
+        io::copy(&mut self.pages(), &mut io::sink())?;
+        if let Some(done) = self.current.take() {
+            done.map.finish()?;
+        }
+        loop {
+            let header = match self.pending.take() {
+                Some(header) => header,
+                None => self.header()?,
+            };
+            match header.command {
+                Command::Open | Command::Open2 => return self.open(header).map(Some),
+                Command::Parent => self.tell_parent(header)?,
+                Command::Close | Command::ForceClose => {
+                    self.answer(&0_i32.to_le_bytes())?;
+                    return Ok(None);
+                }
+                Command::Add | Command::AddF | Command::Hole => return Err(PagesError::NotOpen.into()),
+                other @ Command::Get => return Err(PagesError::Command(other).into()),
+            }
+        }
+    }
+
+    /// The bytes of the image that [`Receiver::next_image`] opened.
+    pub fn pages(&mut self) -> Pages<'_, 'a> {
+        Pages { receiver: self }
+    }
+
+    fn open(&mut self, header: Header) -> io::Result<u32> {
+        let destination = Destination::decode(header.dst_id).map_err(PagesError::from)?;
+        let form = self.form.unwrap_or(HeaderForm::Wide);
+        self.opened += 1;
+        let map = PagemapWriter::create(&self.images, destination, self.opened, form)?;
+        let parent = ParentMap::open(&self.images, destination)?;
+        if header.command == Command::Open2 {
+            self.answer(&[u8::from(parent.is_some())])?;
+        }
+        self.current = Some(Current {
+            dst_id: header.dst_id,
+            map,
+            parent,
+            announced: 0,
+        });
+        Ok(self.opened)
+    }
+
+    fn tell_parent(&mut self, header: Header) -> io::Result<()> {
+        let destination = Destination::decode(header.dst_id).map_err(PagesError::from)?;
+        let has = ParentMap::exists(&self.images, destination);
+        self.answer(&i32::from(has).to_le_bytes())
+    }
+
+    /// Takes the next header. The first one tells the form: only in the longer one is its third field, the address, zero
+    /// where the shorter one has the destination, which never is. A dump that fails early begins with the end, which has
+    /// neither and needs none.
+    fn header(&mut self) -> io::Result<Header> {
+        let mut bytes = [0; super::wire::MAX_HEADER];
+        let narrow = HeaderForm::Narrow.length();
+        self.take(&mut bytes[..narrow])?;
+        let form = match self.form {
+            Some(form) => form,
+            None if is_end(&bytes[..narrow]) => HeaderForm::Narrow,
+            None => *self.form.insert(match bytes[16..narrow] {
+                [0, 0, 0, 0, 0, 0, 0, 0] => HeaderForm::Wide,
+                _ => HeaderForm::Narrow,
+            }),
+        };
+        if form == HeaderForm::Wide {
+            self.take(&mut bytes[narrow..])?;
+        }
+        Header::decode(form, &bytes).map_err(|error| PagesError::from(error).into())
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.input.read_exact(bytes).map_err(|error| self.lost(error))
+    }
+
+    fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.input.get_mut().write_all(bytes).map_err(|error| self.lost(error))
+    }
+
+    /// An end that came too early, by CRIU or by us.
+    fn lost(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                self.link.over().into()
+            }
+            _ => error,
+        }
+    }
+
+    /// Notes a range; the bytes of its pages are announced then.
+    fn range(&mut self, header: Header) -> io::Result<()> {
+        let flags = match header.command {
+            Command::Add => PE_PRESENT,
+            Command::Hole => PE_PARENT,
+            _ => header.flags.into(),
+        };
+        let current = self.current.as_mut().filter(|current| current.dst_id == header.dst_id);
+        let current = current.ok_or(PagesError::NotOpen)?;
+        let bytes = header
+            .pages
+            .checked_mul(PAGE_SIZE)
+            .filter(|bytes| header.address.checked_add(*bytes).is_some());
+        let bytes = bytes.ok_or(PagesError::Pages { pages: header.pages })?;
+        if flags & PE_PRESENT != 0 {
+            current.announced = bytes;
+        } else if let Some(parent) = current.parent.as_ref().filter(|_| flags & PE_PARENT != 0)
+            && let Some(address) = parent.missing(header.address, header.address + bytes)
+        {
+            return Err(PagesError::Hole { address }.into());
+        }
+        current.map.add(&PagemapEntry {
+            vaddr: header.address,
+            flags: Some(flags),
+            ..current.map.count(header.pages)
+        })
+    }
+}
+
+/// Whether a header begins with the command that ends the connection.
+fn is_end(bytes: &[u8]) -> bool {
+    let header = Header::decode(HeaderForm::Narrow, bytes);
+    header.is_ok_and(|header| matches!(header.command, Command::Close | Command::ForceClose))
+}
+
+/// The bytes of one image: see [`Receiver::pages`]. Errors carry a [`PagesError`].
+#[derive(Debug)]
+pub struct Pages<'r, 'a> {
+    receiver: &'r mut Receiver<'a>,
+}
+
+impl Read for Pages<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let receiver = &mut *self.receiver;
+        loop {
+            let Some(current) = &mut receiver.current else {
+                return Ok(0);
+            };
+            if receiver.pending.is_some() || buffer.is_empty() {
+                return Ok(0);
+            }
+            if current.announced > 0 {
+                let most = usize::try_from(current.announced)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                let count = receiver.input.read(&mut buffer[..most])?;
+                if count == 0 {
+                    return Err(receiver.link.over().into());
+                }
+                current.announced -= count as u64;
+                return Ok(count);
+            }
+            let header = receiver.header()?;
+            match header.command {
+                Command::Add | Command::AddF | Command::Hole => receiver.range(header)?,
+                Command::Parent => receiver.tell_parent(header)?,
+                _ => receiver.pending = Some(header),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::criu::images::{PE_LAZY, Pagemap};
+
+/// What CRIU does on its side.
+struct Sender {
+    stream: TcpStream,
+    form: HeaderForm,
+    destination: u64,
+}
+
+impl Sender {
+    fn connect(address: &str, form: HeaderForm) -> Self {
+        Self {
+            stream: TcpStream::connect(address).unwrap(),
+            form,
+            destination: 0,
+        }
+    }
+
+    fn send(&mut self, command: Command, flags: u32, pages: u64, address: u64) {
+        let header = Header {
+            command,
+            flags: flags as u16,
+            pages,
+            address,
+            dst_id: self.destination,
+        };
+        // A receiver that gave up may have closed the connection.
+        let _ = self.stream.write_all(&header.encode(self.form).unwrap());
+    }
+
+    fn open(&mut self, destination: Destination) -> bool {
+        self.destination = destination.encode();
+        self.send(Command::Open2, 0, 0, 0);
+        let mut answer = [9];
+        self.stream.read_exact(&mut answer).unwrap();
+        answer == [1]
+    }
+
+    fn add(&mut self, address: u64, pages: &[u8]) {
+        self.send(
+            Command::AddF,
+            PE_PRESENT | PE_LAZY,
+            pages.len() as u64 / PAGE_SIZE,
+            address,
+        );
+        let _ = self.stream.write_all(pages);
+    }
+
+    fn close(&mut self) {
+        self.send(Command::Close, 0, 0, 0);
+        let mut answer = [9; 4];
+        self.stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0; 4]);
+    }
+}
+
+/// Runs a sender against a receiver; returns the content of the images, or why there are none.
+fn exchange(
+    images: &Path,
+    form: HeaderForm,
+    send: impl FnOnce(&mut Sender) + Send,
+) -> Result<Vec<Vec<u8>>, (Error, bool)> {
+    let server = PageServer::listen().unwrap();
+    let link = Link::default();
+    thread::scope(|scope| {
+        let address = server.address().to_owned();
+        // Kept until the end: of a connection that is closed at once nobody can tell whose it was.
+        let sending = scope.spawn(move || {
+            let mut criu = Sender::connect(&address, form);
+            send(&mut criu);
+            criu
+        });
+        let mut receiver = server.accept(std::process::id() as i32, images, &link).unwrap();
+        let mut contents = Vec::new();
+        let mut all = || -> Result<(), Error> {
+            while let Some(number) = receiver.next_image()? {
+                assert_eq!(number as usize, contents.len() + 1);
+                let mut content = Vec::new();
+                let read = receiver.pages().read_to_end(&mut content);
+                read.map_err(|error| Error::io("reading", images, error))?;
+                contents.push(content);
+            }
+            Ok(())
+        };
+        let result = all();
+        drop(receiver);
+        // So that the sender is not left waiting.
+        link.stop();
+        drop(sending.join().unwrap());
+        result.map(|()| contents).map_err(|error| (error, link.was_lost()))
+    })
+}
+
+fn cause(error: &Error) -> String {
+    let mut source = std::error::Error::source(error);
+    let mut text = error.to_string();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}
+
+const FORMS: [HeaderForm; 2] = [HeaderForm::Narrow, HeaderForm::Wide];
+
+#[test]
+fn tasks_and_shared_memory_in_both_forms() {
+    for form in FORMS {
+        let images = tempfile::tempdir().unwrap();
+        let contents = exchange(images.path(), form, |criu| {
+            assert!(!criu.open(Destination::Task(1)));
+            criu.add(0x1000, &[1; 3 * 4096]);
+            criu.add(0x9000, &[2; 4096]);
+            criu.send(Command::AddF, PE_LAZY, 7, 0x20000);
+            assert!(!criu.open(Destination::Task(17)));
+            assert!(!criu.open(Destination::Shared(3)));
+            criu.add(0, &vec![3; 300 * 4096]);
+            criu.close();
+        })
+        .map_err(|(error, _)| error)
+        .unwrap();
+        let first = [vec![1; 3 * 4096], vec![2; 4096]].concat();
+        assert_eq!(contents, [first, Vec::new(), vec![3; 300 * 4096]], "{form:?}");
+        let map = |name: &str| Pagemap::parse(name, &std::fs::read(images.path().join(name)).unwrap()).unwrap();
+        let task = map("pagemap-1.img");
+        let ranges: Vec<_> = task
+            .entries
+            .iter()
+            .map(|entry| (entry.vaddr, entry.pages(), entry.kind()))
+            .collect();
+        let both = PE_PRESENT | PE_LAZY;
+        assert_eq!(ranges, [(0x1000, 3, both), (0x9000, 1, both), (0x20000, 7, PE_LAZY)]);
+        let narrow = form == HeaderForm::Narrow;
+        assert!(
+            task.entries
+                .iter()
+                .all(|entry| entry.compat_nr_pages.is_some() == narrow)
+        );
+        assert!(task.entries.iter().all(|entry| entry.nr_pages.is_none() == narrow));
+        assert_eq!(
+            (map("pagemap-17.img").pages_id, map("pagemap-17.img").entries.len()),
+            (2, 0)
+        );
+        assert_eq!(map("pagemap-shmem-3.img").pages_id, 3);
+    }
+}
+
+#[test]
+fn a_parent_is_told_of_and_holes_must_be_in_it() {
+    let images = tempfile::tempdir().unwrap();
+    let parent = images.path().join("parent");
+    std::fs::create_dir(&parent).unwrap();
+    let mut map = PagemapWriter::create(&parent, Destination::Task(1), 1, HeaderForm::Wide).unwrap();
+    for (vaddr, pages) in [(0x1000, 2), (0x3000, 2), (0x9000, 1)] {
+        let entry = PagemapEntry {
+            vaddr,
+            flags: Some(PE_PRESENT),
+            ..map.count(pages)
+        };
+        map.add(&entry).unwrap();
+    }
+    map.finish().unwrap();
+    exchange(images.path(), HeaderForm::Wide, |criu| {
+        criu.destination = Destination::Task(1).encode();
+        criu.send(Command::Parent, 0, 0, 0);
+        let mut answer = [9; 4];
+        criu.stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [1, 0, 0, 0]);
+        assert!(criu.open(Destination::Task(1)));
+        criu.send(Command::Hole, 0, 3, 0x2000);
+        criu.send(Command::AddF, PE_PARENT, 1, 0x9000);
+        assert!(!criu.open(Destination::Task(2)));
+        criu.close();
+    })
+    .map_err(|(error, _)| error)
+    .unwrap();
+    std::fs::remove_file(images.path().join("pagemap-1.img")).unwrap();
+    let (error, lost) = exchange(images.path(), HeaderForm::Wide, |criu| {
+        assert!(criu.open(Destination::Task(1)));
+        criu.send(Command::Hole, 0, 3, 0x4000);
+    })
+    .unwrap_err();
+    assert!(
+        cause(&error).starts_with("the page at 0x5000 is said to be in the parent"),
+        "{}",
+        cause(&error)
+    );
+    assert!(!lost, "CRIU did not go away");
+}
+
+#[test]
+fn what_has_no_place_in_a_dump_is_named() {
+    type Send = fn(&mut Sender);
+    let cases: [(Send, &str); 6] = [
+        (|criu| criu.add(0, &[0; 4096]), "not open"),
+        (|criu| criu.send(Command::Get, 0, 1, 0x1000), "Get in a dump"),
+        (
+            |criu| {
+                criu.destination = 0x305;
+                criu.send(Command::Open2, 0, 0, 0);
+            },
+            "not understood",
+        ),
+        (
+            |criu| {
+                criu.open(Destination::Task(1));
+                criu.destination = Destination::Task(2).encode();
+                criu.add(0, &[0; 4096]);
+            },
+            "not open",
+        ),
+        (
+            |criu| {
+                criu.open(Destination::Task(1));
+                criu.send(Command::AddF, PE_PRESENT, u64::MAX / 4096, 0x10000);
+            },
+            "CRIU announced",
+        ),
+        (
+            |criu| {
+                criu.open(Destination::Task(1));
+                criu.send(Command::AddF, PE_PRESENT, 2, 0x10000);
+                criu.stream.write_all(&[0; 5000]).unwrap();
+                criu.stream.shutdown(std::net::Shutdown::Both).unwrap();
+            },
+            "CRIU closed the connection",
+        ),
+    ];
+    for (send, expected) in cases {
+        let images = tempfile::tempdir().unwrap();
+        let first = |criu: &mut Sender| {
+            criu.destination = Destination::Task(1).encode();
+            send(criu);
+        };
+        let (error, lost) = exchange(images.path(), HeaderForm::Wide, first).unwrap_err();
+        let whole = format!("{error}: {}", cause(&error));
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        assert!(
+            causes.into_iter().any(|cause| cause.to_string().contains(expected)),
+            "{expected}: {whole}"
+        );
+        assert_eq!(lost, expected.starts_with("CRIU closed"), "{whole}");
+    }
+}
+
+#[test]
+fn a_stranger_is_turned_away() {
+    let server = PageServer::listen().unwrap();
+    let (link, images) = (Link::default(), tempfile::tempdir().unwrap());
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let address = server.address().to_owned();
+    thread::scope(|scope| {
+        let accepting = scope.spawn(|| server.accept(child.id() as i32, images.path(), &link).map(drop));
+        let mut stranger = TcpStream::connect(&address).unwrap();
+        assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0, "closed without a word");
+        link.stop();
+        let error = accepting.join().unwrap().unwrap_err();
+        assert_eq!(cause(&error), "the dump ended before all memory had been sent");
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_stopped_link_ends_a_waiting_receiver() {
+    let images = tempfile::tempdir().unwrap();
+    let server = PageServer::listen().unwrap();
+    let link = Link::default();
+    thread::scope(|scope| {
+        let address = server.address().to_owned();
+        let mut criu = Sender::connect(&address, HeaderForm::Wide);
+        let receiving = scope.spawn(|| {
+            let mut receiver = server.accept(std::process::id() as i32, images.path(), &link)?;
+            receiver.next_image()?;
+            receiver.next_image().map(drop)
+        });
+        criu.open(Destination::Task(1));
+        link.stop();
+        let error = receiving.join().unwrap().unwrap_err();
+        assert_eq!(cause(&error), "the dump ended before all memory had been sent");
+        assert!(!link.was_lost());
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_ranges_come_out_as_they_went_in(
+        ranges in proptest::collection::vec((0_u64..4, 1_usize..60, any::<bool>()), 0..40),
+        narrow: bool,
+    ) {
+        let form = if narrow { HeaderForm::Narrow } else { HeaderForm::Wide };
+        let images = tempfile::tempdir().unwrap();
+        let mut expected: Vec<Vec<u8>> = Vec::new();
+        for (number, (_, pages, opens)) in ranges.iter().enumerate() {
+            if *opens || expected.is_empty() {
+                expected.push(Vec::new());
+            }
+            let content = vec![number as u8; pages * 4096];
+            expected.last_mut().unwrap().extend(content);
+        }
+        let contents = exchange(images.path(), form, |criu| {
+            let mut task = 0;
+            for (number, (gap, pages, opens)) in ranges.iter().enumerate() {
+                if *opens || task == 0 {
+                    task += 1;
+                    criu.open(Destination::Task(task));
+                }
+                criu.add((number as u64 * 64 + gap) * 4096, &vec![number as u8; pages * 4096]);
+            }
+            criu.close();
+        });
+        prop_assert_eq!(contents.map_err(|(error, _)| cause(&error)).unwrap(), expected);
+    }
+}
