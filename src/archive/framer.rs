@@ -2,33 +2,26 @@
 //!
 //! Invariants: where frames are cut depends on what is appended and where [`Framer::cut`] is called, not on the sizes of
 //! the pieces nor on threads. The sink is written by the caller's thread only, so its errors are returned where they happen.
-//! At most [`depth`] frames are under way. A header that comes later has a stored frame of its own.
+//! At most [`depth`] frames are under way; whether the caller has to wait for them decides the level of the next ones. A header that comes later has a stored frame of its own.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
+use super::compress::{Done, Job, worker};
 use super::contenthash::{ContentHash, Span};
 use super::digest::Digest;
 use super::error::Error;
-use super::frames::{Codec, Compression, Encoder, store};
+use super::frames::{Codec, Compression, store};
 use super::index::Frame;
 use super::limits::{FRAME_SIZE, MAX_FRAMES};
 use super::outlet::{Gap, Outlet};
+use super::pace::{Load, Pace};
 use super::pool::{Buffers, Content, Pool};
 
 /// Frames under way for this number of threads: one for each, and enough that none waits while the caller reads or writes.
 pub(super) fn depth(threads: NonZeroUsize) -> usize {
     threads.get() + 3
-}
-
-/// A frame that is ready to be written.
-struct Done {
-    /// Held until it is written, so that the number of buffers bounds the number of frames.
-    content: Arc<Content>,
-    stored: Vec<u8>,
-    digest: Digest,
 }
 
 /// What the frames were made of.
@@ -51,7 +44,7 @@ pub(super) struct Framer<W: Write> {
     outlet: Outlet<W>,
     codec: Codec,
     /// `None` where nothing is compressed.
-    pool: Option<Pool<Arc<Content>, io::Result<Done>>>,
+    pool: Option<Pool<Job, io::Result<Done>>>,
     hash: ContentHash,
     buffers: Buffers,
     spare: Buffers,
@@ -59,6 +52,8 @@ pub(super) struct Framer<W: Write> {
     fill: usize,
     spans: Vec<Span>,
     depth: usize,
+    threads: usize,
+    pace: Pace,
     frames: Vec<Frame>,
 }
 
@@ -87,6 +82,8 @@ impl<W: Write> Framer<W> {
             fill: 0,
             spans: Vec::new(),
             depth,
+            threads: threads.get(),
+            pace: Pace::new(compression, depth),
             frames: Vec::new(),
         })
     }
@@ -155,20 +152,34 @@ impl<W: Write> Framer<W> {
         self.fill = 0;
         self.hash.submit(content.clone(), std::mem::take(&mut self.spans));
         match &mut self.pool {
-            Some(pool) => pool.submit(content),
+            Some(pool) => pool.submit(Job {
+                content,
+                level: self.pace.level(),
+            }),
             None => return self.outlet.write(&content),
         }
-        self.drain(self.depth)
+        let waited = self.drain(self.depth)?;
+        self.pace.observe(self.load(waited));
+        Ok(())
     }
 
-    /// Writes what is ready, and waits until at most `leave` frames are under way.
-    fn drain(&mut self, leave: usize) -> Result<(), Error> {
+    fn load(&self, waited: bool) -> Load {
+        match &self.pool {
+            _ if waited => Load::Behind,
+            Some(pool) if pool.pending() > self.threads => Load::Busy,
+            _ => Load::Idle,
+        }
+    }
+
+    /// Writes what is ready, and waits until at most `leave` frames are under way; tells whether it had to.
+    fn drain(&mut self, leave: usize) -> Result<bool, Error> {
+        let mut waited = false;
         while let Some(pool) = &mut self.pool {
-            let next = if pool.pending() > leave {
-                pool.wait()?
-            } else {
-                pool.ready()?
-            };
+            let mut next = pool.ready()?;
+            if next.is_none() && pool.pending() > leave {
+                waited = true;
+                next = pool.wait()?;
+            }
             let Some(done) = next else { break };
             let Done {
                 content,
@@ -183,7 +194,7 @@ impl<W: Write> Framer<W> {
             });
             self.spare.put(stored);
         }
-        Ok(())
+        Ok(waited)
     }
 
     /// Leaves a place for bytes that are no content and come later: `length` of them, in a stored frame of their own.
@@ -249,22 +260,4 @@ impl<W: Write> Framer<W> {
             digests,
         })
     }
-}
-
-/// Compresses frames on one thread.
-fn worker(
-    compression: Compression,
-    spare: Buffers,
-) -> io::Result<impl FnMut(Arc<Content>) -> io::Result<Done> + Send + 'static> {
-    let mut encoder = Encoder::new(compression)?;
-    Ok(move |content: Arc<Content>| {
-        let mut stored = spare.get();
-        encoder.encode(&content, &mut stored)?;
-        let digest = Digest::of(&stored);
-        Ok(Done {
-            content,
-            stored,
-            digest,
-        })
-    })
 }

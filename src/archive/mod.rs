@@ -9,6 +9,7 @@
 //! looking:  Source -> Indexed -> one entry, verified
 //! ```
 
+mod compress;
 mod contenthash;
 mod deframer;
 mod digest;
@@ -28,6 +29,7 @@ pub mod limits;
 mod locate;
 mod opening;
 mod outlet;
+mod pace;
 mod path;
 mod pool;
 mod reader;
@@ -44,7 +46,7 @@ mod writer;
 
 pub use digest::{Digest, NotADigest};
 pub use error::{Error, FrameProblem, HeaderProblem, NameProblem, TailProblem, TrailerProblem};
-pub use frames::{Codec, Compression};
+pub use frames::{Codec, Compression, Level};
 pub use index::{Entry, Frame, Index};
 pub use indexed::Indexed;
 pub use indexed_entry::IndexedEntry;

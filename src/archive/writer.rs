@@ -1,7 +1,7 @@
 //! Writes an archive: entries in order, compressed and hashed by several threads.
 //!
 //! Invariants: same entries and options, same bytes, whatever the number of threads and the sizes of the pieces that
-//! content is given in. After an error the writer refuses everything. Dropping it leaves no thread behind.
+//! content is given in (but for [`Level::Auto`](super::Level::Auto), which follows time). After an error the writer refuses everything. Dropping it leaves no thread behind.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 
 use flate2::{Compress, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::guess::{Guess, PIECE};
 use super::{Class, Head, Next, SplitError, content_size, stored_bound, take};
 use crate::archive::error::FrameProblem;
 use crate::archive::input::Input;
@@ -83,25 +84,78 @@ fn finish(content: &[u8], stored: &mut Vec<u8>) {
 }
 
 /// Compresses members with one context.
-pub(crate) struct Encoder(Compress);
+pub(crate) struct Encoder {
+    context: Compress,
+    level: i32,
+    guess: Guess,
+}
 
 impl Encoder {
-    pub(super) fn new(level: u32) -> Self {
-        Self(Compress::new(flate2::Compression::new(level), false))
+    pub(super) fn new() -> io::Result<Self> {
+        let level = 1;
+        Ok(Self {
+            context: deflate(level),
+            level,
+            guess: Guess::new()?,
+        })
     }
 
-    pub(super) fn encode(&mut self, content: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
+    /// Noise is stored: deflate needs 25 ms to find out that a MiB of it does not shrink, and makes it longer.
+    pub(super) fn encode(&mut self, content: &[u8], level: i32, stored: &mut Vec<u8>) -> io::Result<()> {
+        if self.level != level {
+            (self.context, self.level) = (deflate(level), level);
+        }
         begin(COMPRESSED, stored);
         stored.reserve(stored_bound(content.len()));
-        self.0.reset();
-        match self.0.compress_vec(content, stored, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) => {}
-            Ok(_) => return Err(io::Error::other("deflate needs more than its bound")),
-            Err(error) => return Err(error.into()),
+        let mut rest = content;
+        while !rest.is_empty() {
+            let (noise, length) = self.run(rest)?;
+            let (run, after) = rest.split_at(length);
+            rest = after;
+            if noise {
+                store_blocks(run, rest.is_empty(), stored);
+            } else {
+                self.compress(run, rest.is_empty(), stored)?;
+            }
         }
         finish(content, stored);
         Ok(())
     }
+
+    /// Whether the content begins with noise, and the length of all pieces that are alike.
+    fn run(&mut self, content: &[u8]) -> io::Result<(bool, usize)> {
+        let mut pieces = content.chunks(PIECE);
+        let first = pieces.next().unwrap_or_default();
+        let (noise, mut length) = (self.guess.is_noise(first)?, first.len());
+        for piece in pieces {
+            if self.guess.is_noise(piece)? != noise {
+                break;
+            }
+            length += piece.len();
+        }
+        Ok((noise, length))
+    }
+
+    /// Appends blocks that refer to nothing before them, and end with a whole byte.
+    fn compress(&mut self, run: &[u8], last: bool, stored: &mut Vec<u8>) -> io::Result<()> {
+        self.context.reset();
+        let (flush, done) = if last {
+            (FlushCompress::Finish, Status::StreamEnd)
+        } else {
+            (FlushCompress::Sync, Status::Ok)
+        };
+        let status = self.context.compress_vec(run, stored, flush)?;
+        // A flush is complete only where there was room to spare.
+        if status == done && self.context.total_in() == run.len() as u64 && stored.len() < stored.capacity() {
+            Ok(())
+        } else {
+            Err(io::Error::other("deflate needs more than its bound"))
+        }
+    }
+}
+
+fn deflate(level: i32) -> Compress {
+    Compress::new(flate2::Compression::new(level.unsigned_abs()), false)
 }
 
 /// Decompresses members with one context.
@@ -135,15 +189,21 @@ pub(super) fn store(content: &[u8]) -> Vec<u8> {
     let blocks = content.len().div_ceil(MAX_STORED_BLOCK);
     let mut stored = Vec::with_capacity(HEADER + content.len() + blocks * STORED_BLOCK_HEADER + TRAILER);
     begin(STORED, &mut stored);
+    store_blocks(content, true, &mut stored);
+    finish(content, &mut stored);
+    stored
+}
+
+/// Appends content in stored blocks of the largest size.
+fn store_blocks(content: &[u8], last: bool, stored: &mut Vec<u8>) {
+    let blocks = content.len().div_ceil(MAX_STORED_BLOCK);
     for (number, block) in content.chunks(MAX_STORED_BLOCK).enumerate() {
         let length = block.len() as u16;
-        stored.push(u8::from(number + 1 == blocks));
+        stored.push(u8::from(last && number + 1 == blocks));
         stored.extend_from_slice(&length.to_le_bytes());
         stored.extend_from_slice(&(!length).to_le_bytes());
         stored.extend_from_slice(block);
     }
-    finish(content, &mut stored);
-    stored
 }
 
 /// The member after the last one.
@@ -168,13 +228,21 @@ pub(in crate::archive) fn parse_end_member(bytes: &[u8; END_MEMBER]) -> Option<u
 
 #[cfg(test)]
 mod tests {
+    use super::super::guess::tests::noise;
     use super::*;
 
     #[test]
     fn any_gzip_reads_it() {
-        let content: Vec<u8> = (0..200_000_u32).map(|at| (at >> 5) as u8).collect();
+        let mut content: Vec<u8> = (0..200_000_u32).map(|at| (at >> 5) as u8).collect();
+        content.extend(noise(300_000, 1));
+        content.resize(600_000, b' ');
         let mut member = Vec::new();
-        Encoder::new(6).encode(&content, &mut member).expect("encodes");
+        let mut encoder = Encoder::new().expect("encoder");
+        encoder.encode(&content, 6, &mut member).expect("encodes");
+        assert!(
+            (300_000..320_000).contains(&member.len()),
+            "noise is stored, the rest is not"
+        );
         member.extend(store(&content));
         member.extend(end_member(17));
         let mut out = Vec::new();

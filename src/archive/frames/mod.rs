@@ -6,14 +6,15 @@
 //! Invariants: a frame is decoded into a buffer of the size that its header announces, which is bounded; its stored length
 //! is bounded by that size before it is read.
 
+mod compression;
+mod guess;
 mod gzip;
 mod zstd;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::str::FromStr;
 
-use super::error::{Error, FrameProblem};
+use super::error::FrameProblem;
 use super::input::Input;
 use super::limits::MAX_FRAME_CONTENT;
 
@@ -54,87 +55,6 @@ impl Codec {
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// How an archive is to be compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Zstandard at this level, 1 to 19.
-    Zstd {
-        /// The level.
-        level: i32,
-    },
-    /// gzip at this level, 1 to 9.
-    Gzip {
-        /// The level.
-        level: u32,
-    },
-    /// None.
-    None,
-}
-
-/// Levels of zstd that are taken: beyond 19 it needs more memory than a frame is worth.
-const ZSTD_LEVELS: std::ops::RangeInclusive<i64> = 1..=19;
-/// Levels of gzip that are taken.
-const GZIP_LEVELS: std::ops::RangeInclusive<i64> = 1..=9;
-
-impl Compression {
-    /// What the stream will be compressed with.
-    #[must_use]
-    pub const fn codec(self) -> Codec {
-        match self {
-            Self::Zstd { .. } => Codec::Zstd,
-            Self::Gzip { .. } => Codec::Gzip,
-            Self::None => Codec::None,
-        }
-    }
-
-    /// The same at another level; `none` has no levels and stays as it is.
-    ///
-    /// # Errors
-    /// [`Error::Option`] where the level is out of range.
-    pub fn with_level(self, level: i64) -> Result<Self, Error> {
-        let checked = |range: std::ops::RangeInclusive<i64>| {
-            if range.contains(&level) {
-                return Ok(level);
-            }
-            Err(Error::Option {
-                option: "level",
-                value: level,
-                least: *range.start(),
-                most: *range.end(),
-            })
-        };
-        Ok(match self {
-            Self::Zstd { .. } => Self::Zstd {
-                level: checked(ZSTD_LEVELS)? as i32,
-            },
-            Self::Gzip { .. } => Self::Gzip {
-                level: checked(GZIP_LEVELS)? as u32,
-            },
-            Self::None => Self::None,
-        })
-    }
-}
-
-impl Default for Compression {
-    /// zstd at level 3: 600 MB/s on one core.
-    fn default() -> Self {
-        Self::Zstd { level: 3 }
-    }
-}
-
-impl FromStr for Compression {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "zstd" => Ok(Self::default()),
-            "gzip" => Ok(Self::Gzip { level: 6 }),
-            "none" => Ok(Self::None),
-            _ => Err(Error::Compression { name: name.to_owned() }),
-        }
     }
 }
 
@@ -237,18 +157,18 @@ pub(super) enum Encoder {
 impl Encoder {
     pub(super) fn new(compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Zstd { level } => Self::Zstd(zstd::Encoder::new(level)?),
-            Compression::Gzip { level } => Self::Gzip(gzip::Encoder::new(level)),
+            Compression::Zstd { .. } => Self::Zstd(zstd::Encoder::new()?),
+            Compression::Gzip { .. } => Self::Gzip(gzip::Encoder::new()?),
             Compression::None => Self::None,
         })
     }
 
-    /// The frame with this content replaces what is in `stored`.
-    pub(super) fn encode(&mut self, content: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
+    /// The frame with this content, compressed at this level, replaces what is in `stored`.
+    pub(super) fn encode(&mut self, content: &[u8], level: i32, stored: &mut Vec<u8>) -> io::Result<()> {
         stored.clear();
         match self {
-            Self::Zstd(encoder) => encoder.encode(content, stored),
-            Self::Gzip(encoder) => encoder.encode(content, stored),
+            Self::Zstd(encoder) => encoder.encode(content, level, stored),
+            Self::Gzip(encoder) => encoder.encode(content, level, stored),
             Self::None => {
                 stored.extend_from_slice(content);
                 Ok(())
@@ -312,26 +232,40 @@ pub(super) fn trailer(codec: Codec, frames: impl ExactSizeIterator<Item = (u32, 
     }
 }
 
+pub use compression::{Compression, Level};
+pub(super) use guess::is_zero;
 pub(super) use gzip::{END_MEMBER as GZIP_END, parse_end_member};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::limits::FRAME_SIZE;
     use proptest::prelude::*;
 
-    const ALL: [Compression; 3] = [
-        Compression::Zstd { level: 3 },
-        Compression::Gzip { level: 6 },
-        Compression::None,
-    ];
+    use guess::tests::noise;
 
-    fn encode(compression: Compression, content: &[u8]) -> Vec<u8> {
+    const CODECS: [Codec; 3] = [Codec::Zstd, Codec::Gzip, Codec::None];
+
+    fn compression(codec: Codec) -> Compression {
+        codec.name().parse().expect("its name")
+    }
+
+    fn encode(codec: Codec, level: i32, content: &[u8]) -> Vec<u8> {
         let mut stored = Vec::new();
-        Encoder::new(compression)
+        Encoder::new(compression(codec))
             .expect("encoder")
-            .encode(content, &mut stored)
+            .encode(content, level, &mut stored)
             .expect("encodes");
         stored
+    }
+
+    /// The levels of `--level auto`, and harder ones.
+    fn levels(codec: Codec) -> Vec<i32> {
+        let more = if codec == Codec::Zstd { 5 } else { 9 };
+        [more]
+            .into_iter()
+            .chain(compression(codec).adaptive().ladder())
+            .collect()
     }
 
     /// Splits and decodes one frame that is all of `stored`.
@@ -352,34 +286,37 @@ mod tests {
         Ok(content)
     }
 
-    #[test]
-    fn compressions_by_name() {
-        for compression in ALL {
-            assert_eq!(
-                compression.codec().name().parse::<Compression>().expect("name"),
-                compression
-            );
-        }
-        "xz".parse::<Compression>().expect_err("not one of ours");
-        assert_eq!(
-            Compression::default().with_level(19).expect("in range"),
-            Compression::Zstd { level: 19 }
-        );
-        for level in [0, -5, 20] {
-            Compression::default().with_level(level).expect_err("out of range");
-        }
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn both_classes_come_back(length in 1_usize..300_000, factor in 1_usize..1 << 20, shift in 0..12) {
             let content: Vec<u8> = (0..length).map(|at| ((at.wrapping_mul(at) * factor) >> shift) as u8).collect();
-            for compression in ALL {
-                let codec = compression.codec();
-                prop_assert_eq!(decode(codec, &encode(compression, &content)), Ok(content.clone()));
+            for codec in CODECS {
+                for level in levels(codec) {
+                    prop_assert_eq!(decode(codec, &encode(codec, level, &content)), Ok(content.clone()));
+                }
                 prop_assert_eq!(decode(codec, &store(codec, &content)), Ok(content.clone()));
+            }
+        }
+
+        #[test]
+        fn pieces_of_every_kind_come_back(kinds in proptest::collection::vec((0_u64..4, 1_usize..300_000), 1..7)) {
+            let mut content = Vec::new();
+            for (number, (kind, length)) in kinds.into_iter().enumerate() {
+                match kind {
+                    0 => content.resize(content.len() + length, 0),
+                    1 => content.extend((0..length).map(|at| ((at * 31) >> 2) as u8)),
+                    _ => content.extend(noise(length, kind + number as u64)),
+                }
+            }
+            content.truncate(FRAME_SIZE);
+            for codec in CODECS {
+                for level in levels(codec) {
+                    let stored = encode(codec, level, &content);
+                    prop_assert!(stored.len() <= stored_bound(content.len()));
+                    prop_assert!(decode(codec, &stored).as_ref() == Ok(&content), "{} {}", codec, level);
+                }
             }
         }
 
@@ -411,15 +348,18 @@ mod tests {
 
     #[test]
     fn contexts_that_are_used_again_make_the_same_bytes() {
-        let contents: Vec<Vec<u8>> = (1..6_u64)
+        let mut contents: Vec<Vec<u8>> = (1..6_u64)
             .map(|seed| (0..90_000 * seed).map(|at| ((at * at / seed) >> 4) as u8).collect())
             .collect();
-        for compression in ALL {
-            let mut encoder = Encoder::new(compression).expect("encoder");
-            for content in contents.iter().chain(contents.iter().rev()) {
-                let mut stored = Vec::new();
-                encoder.encode(content, &mut stored).expect("encodes");
-                assert_eq!(stored, encode(compression, content));
+        contents.push(noise(200_000, 1));
+        for codec in CODECS {
+            let mut encoder = Encoder::new(compression(codec)).expect("encoder");
+            for level in levels(codec) {
+                for content in contents.iter().chain(contents.iter().rev()) {
+                    let mut stored = Vec::new();
+                    encoder.encode(content, level, &mut stored).expect("encodes");
+                    assert_eq!(stored, encode(codec, level, content), "{codec} {level}");
+                }
             }
         }
     }

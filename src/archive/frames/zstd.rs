@@ -7,7 +7,9 @@ use std::io::{self, Read};
 
 use xxhash_rust::xxh64::xxh64;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{CParameter, compress_bound};
 
+use super::guess::Guess;
 use super::{Class, Head, Next, SplitError, content_size, stored_bound, take};
 use crate::archive::error::FrameProblem;
 use crate::archive::input::Input;
@@ -102,21 +104,61 @@ fn take_block<R: Read>(input: &mut Input<R>, stored: &mut Vec<u8>, bound: usize)
     Ok(last)
 }
 
+/// Levels below are so fast on noise that it need not be told apart.
+const SLOW_LEVEL: i32 = 4;
+/// The level for noise, which no level shrinks.
+const NOISE_LEVEL: i32 = 1;
+
+/// Below level zero zstd's own tables are for content of half a frame; these find the matches of a whole one, in no more
+/// time, and half of what is otherwise lost of the ratio is kept.
+const FAST_WINDOW_LOG: u32 = 20;
+/// See [`FAST_WINDOW_LOG`].
+const FAST_HASH_LOG: u32 = 14;
+/// What zstd chooses by itself for the level.
+const BY_LEVEL: u32 = 0;
+
 /// Compresses frames with one context.
-pub(crate) struct Encoder(Compressor<'static>);
+pub(crate) struct Encoder {
+    context: Compressor<'static>,
+    level: i32,
+    guess: Guess,
+}
 
 impl Encoder {
-    pub(super) fn new(level: i32) -> io::Result<Self> {
-        let mut compressor = Compressor::new(level)?;
-        compressor.include_checksum(false)?;
-        compressor.include_contentsize(true)?;
-        compressor.include_dictid(false)?;
-        Ok(Self(compressor))
+    pub(super) fn new() -> io::Result<Self> {
+        let mut context = Compressor::new(NOISE_LEVEL)?;
+        context.include_checksum(false)?;
+        context.include_contentsize(true)?;
+        context.include_dictid(false)?;
+        Ok(Self {
+            context,
+            level: NOISE_LEVEL,
+            guess: Guess::new()?,
+        })
     }
 
-    pub(super) fn encode(&mut self, content: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
-        stored.reserve(zstd::zstd_safe::compress_bound(content.len()));
-        self.0.compress_to_buffer(content, stored).map(drop)
+    fn set_level(&mut self, level: i32) -> io::Result<()> {
+        if self.level == level {
+            return Ok(());
+        }
+        let (window, hash) = if level < 0 {
+            (FAST_WINDOW_LOG, FAST_HASH_LOG)
+        } else {
+            (BY_LEVEL, BY_LEVEL)
+        };
+        self.context.set_compression_level(level)?;
+        self.context.set_parameter(CParameter::WindowLog(window))?;
+        self.context.set_parameter(CParameter::HashLog(hash))?;
+        self.level = level;
+        Ok(())
+    }
+
+    /// Noise is compressed at a fast level whatever the level: zstd stores what does not shrink, and the result is the same.
+    pub(super) fn encode(&mut self, content: &[u8], level: i32, stored: &mut Vec<u8>) -> io::Result<()> {
+        let noise = level >= SLOW_LEVEL && self.guess.is_noise(content)?;
+        self.set_level(if noise { NOISE_LEVEL } else { level })?;
+        stored.reserve(compress_bound(content.len()));
+        self.context.compress_to_buffer(content, stored).map(drop)
     }
 }
 

@@ -7,14 +7,9 @@ use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
 use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, RuntimeArg, value};
-use crate::archive::Compression;
+use crate::archive::{Compression, Level};
 use crate::manifest::DumpOptions;
 use crate::request::{ContainerRef, ExportRequest, RootfsChoice, RuntimeKind, Subject};
-
-/// zstd's level where none is given: beyond it time grows faster than archives shrink.
-pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
-/// gzip's level where none is given, gzip's own.
-pub const DEFAULT_GZIP_LEVEL: i32 = 6;
 
 const EXAMPLES: &str = "Examples:
   ckpt export web -o web.ckpt                      stop web and keep it as a file
@@ -66,10 +61,11 @@ struct ArchiveArgs {
     /// How the archive is compressed
     #[arg(short, long, value_enum, value_name = "HOW", default_value = "zstd")]
     compress: CompressArg,
-    /// Level of compression: 1 to 19 for zstd (3 if not given), 1 to 9 for gzip (6 if not given)
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    level: Option<i32>,
-    /// Threads that compress, one per processor if not given; the archive is the same with any number
+    /// Level of compression: 1 to 19 for zstd, 1 to 9 for gzip; auto begins at 3 or 6, and lowers it while the container
+    /// would have to wait. If not given: auto for a container, 3 or 6 with --images or SOURCE_DATE_EPOCH
+    #[arg(long, value_name = "N|auto", allow_negative_numbers = true, value_parser = value::level)]
+    level: Option<Level>,
+    /// Threads that compress, one per processor if not given; at a fixed level the archive is the same with any number
     #[arg(long, value_name = "N", value_parser = value::threads)]
     threads: Option<NonZeroUsize>,
 }
@@ -169,18 +165,20 @@ impl TryFrom<ExportArgs> for ExportRequest {
     type Error = UsageError;
 
     fn try_from(args: ExportArgs) -> Result<Self, UsageError> {
+        let timestamp = value::source_date_epoch()?;
+        let adaptive = args.foreign.images.is_none() && timestamp.is_none();
         Ok(Self {
             rootfs: rootfs(&args.content, args.dump.pre_dump)?,
             subject: subject(args.container, &args.foreign, args.runtime)?,
             output: value::output(args.output),
-            compression: compression(&args.archive)?,
+            compression: compression(&args.archive, adaptive)?,
             threads: args.archive.threads.unwrap_or_else(value::default_threads),
             with_mounts: args.content.with_mount,
             work_path: args.dump.work_path.clone(),
             parent: args.dump.parent.clone(),
             page_server: args.dump.page_server.clone(),
             status_fd: args.dump.status_fd,
-            timestamp: value::source_date_epoch()?,
+            timestamp,
             dump: dump_options(args.dump),
         })
     }
@@ -203,26 +201,24 @@ fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArg
     }
 }
 
-fn compression(args: &ArchiveArgs) -> Result<Compression, UsageError> {
-    let level = |compression, default, max| match args.level {
-        None => Ok(default),
-        Some(level) if (1..=max).contains(&level) => Ok(level),
-        Some(level) => Err(UsageError::Level {
-            compression,
+/// Nothing waits for a dump that is there already, and who sets the time wants the same bytes again.
+fn compression(args: &ArchiveArgs, adaptive: bool) -> Result<Compression, UsageError> {
+    let (compression, name, max) = match args.compress {
+        CompressArg::Zstd => (Compression::ZSTD, "zstd", 19),
+        CompressArg::Gzip => (Compression::GZIP, "gzip", 9),
+        CompressArg::None if args.level.is_some() => return Err(UsageError::LevelOfNothing),
+        CompressArg::None => return Ok(Compression::None),
+    };
+    match args.level {
+        None if adaptive => Ok(compression.adaptive()),
+        None => Ok(compression),
+        Some(Level::Auto) => Ok(compression.adaptive()),
+        Some(Level::Fixed(level)) => compression.with_level(level.into()).map_err(|_| UsageError::Level {
+            compression: name,
             level,
             min: 1,
             max,
         }),
-    };
-    match args.compress {
-        CompressArg::Zstd => Ok(Compression::Zstd {
-            level: level("zstd", DEFAULT_ZSTD_LEVEL, 19)?,
-        }),
-        CompressArg::Gzip => Ok(Compression::Gzip {
-            level: level("gzip", DEFAULT_GZIP_LEVEL, 9)?.unsigned_abs(),
-        }),
-        CompressArg::None if args.level.is_some() => Err(UsageError::LevelOfNothing),
-        CompressArg::None => Ok(Compression::None),
     }
 }
 
@@ -285,12 +281,7 @@ mod tests {
         };
         assert_eq!(request.subject, Subject::Container(subject));
         assert_eq!(request.output, Output::File("web.ckpt".into()));
-        assert_eq!(
-            request.compression,
-            Compression::Zstd {
-                level: DEFAULT_ZSTD_LEVEL
-            }
-        );
+        assert_eq!(request.compression, Compression::ZSTD.adaptive());
         assert_eq!(request.rootfs, RootfsChoice::Auto);
         assert_eq!(request.dump, DumpOptions::default());
         assert!(request.threads.get() >= 1);
@@ -327,11 +318,20 @@ mod tests {
 
     #[test]
     fn compressions() {
+        let fixed = |compression: Compression, level| compression.with_level(level).unwrap();
         let cases = [
             ("web -o f -c none", Ok(Compression::None)),
-            ("web -o f -c gzip", Ok(Compression::Gzip { level: 6 })),
-            ("web -o f --compress gzip --level 9", Ok(Compression::Gzip { level: 9 })),
-            ("web -o f --level 19", Ok(Compression::Zstd { level: 19 })),
+            ("web -o f -c gzip", Ok(Compression::GZIP.adaptive())),
+            ("web -o f --compress gzip --level 9", Ok(fixed(Compression::GZIP, 9))),
+            ("web -o f --level 19", Ok(fixed(Compression::ZSTD, 19))),
+            ("web -o f --level 3", Ok(Compression::ZSTD)),
+            ("web -o f --level auto", Ok(Compression::ZSTD.adaptive())),
+            ("--images /i --bundle /b --runtime runc -o f", Ok(Compression::ZSTD)),
+            (
+                "--images /i --bundle /b --runtime runc -o f --level auto",
+                Ok(Compression::ZSTD.adaptive()),
+            ),
+            ("web -o f -c none --level auto", Err(UsageError::LevelOfNothing)),
             (
                 "web -o f --level 20",
                 Err(UsageError::Level {
@@ -403,6 +403,7 @@ mod tests {
             "web -o f --page-server b",
             "web -o f --with-mount data",
             "web -o f --threads 0",
+            "web -o f --level fast",
             "web -o f --empty-ns pid",
             "--images /i --bundle /b --runtime runc -o f --pre-dump",
         ];

@@ -29,6 +29,9 @@ pub enum UsageError {
     /// Not a number of threads.
     #[error("expected a number from 1 to {max}", max = super::value::MAX_THREADS)]
     Threads,
+    /// Not a level.
+    #[error("expected a number, or auto")]
+    NotALevel,
     /// A level that the compression does not have.
     #[error("{compression} has levels {min} to {max}, not {level}")]
     Level {

@@ -8,6 +8,7 @@ use std::thread;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::usage::UsageError;
+use crate::archive::Level;
 use crate::request::{Input, MapMount, Output};
 
 /// Most threads that are accepted: each holds frames of several MiB, and no disk keeps up with more.
@@ -56,6 +57,14 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, UsageError> {
         .ok()
         .filter(|count| count.get() <= MAX_THREADS)
         .ok_or(UsageError::Threads)
+}
+
+/// A level of compression: a number, whose range depends on the compression, or `auto`.
+pub fn level(text: &str) -> Result<Level, UsageError> {
+    match text {
+        "auto" => Ok(Level::Auto),
+        number => number.parse().map(Level::Fixed).map_err(|_| UsageError::NotALevel),
+    }
 }
 
 /// The number of threads where none is given: one for each processor that this process may use.
