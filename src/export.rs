@@ -1,5 +1,6 @@
 //! One export: freeze the container, take everything into the archive, and only then let it go.
 
+mod archiving;
 mod contents;
 mod describe;
 mod failure;
@@ -8,6 +9,7 @@ mod foreign;
 mod frozen;
 mod images;
 mod parent;
+mod place;
 mod records;
 
 use std::path::PathBuf;

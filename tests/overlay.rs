@@ -684,23 +684,19 @@ fn shared_memory_comes_with_the_options_of_its_tmpfs() {
     sparse(&shm.join("sem.x"), 65536, &[(4096, b"x")]);
     let config = serde_json::json!({"mounts": [{"destination": "/dev/shm", "type": "bind", "source": shm}]});
     let source = ckpt::capture::devshm::source(&config, Path::new("/")).unwrap();
-    let mut capture = ckpt::capture::devshm::capture(&source, &mounts()).unwrap();
-    assert_eq!(
-        capture.options,
-        ["size=128k", "nr_inodes=50", "mode=1770"].map(str::to_owned)
-    );
-    assert_eq!(capture.warnings, [""; 0]);
+    let (options, warnings) = ckpt::capture::devshm::options(&source, &mounts()).unwrap();
+    assert_eq!(options, ["size=128k", "nr_inodes=50", "mode=1770"].map(str::to_owned));
+    assert_eq!(warnings, [""; 0]);
+    let (mut part, warnings) = ckpt::capture::devshm::capture(&source).unwrap();
+    assert_eq!(warnings, [""; 0]);
     let expected = seen(&shm);
     let mut tar = Vec::new();
-    capture.part.write(&mut tar).unwrap();
-    assert_eq!(
-        (capture.part.name(), capture.part.size()),
-        ("devshm-checkpoint.tar", tar.len() as u64)
-    );
+    part.write(&mut tar).unwrap();
+    assert_eq!((part.name(), part.size()), ("devshm-checkpoint.tar", tar.len() as u64));
     let into = dir.path().join("into");
     fs::create_dir(&into).unwrap();
     run(Command::new("mount")
-        .args(["-t", "tmpfs", "-o", &capture.options.join(","), "shm"])
+        .args(["-t", "tmpfs", "-o", &options.join(","), "shm"])
         .arg(&into));
     let no_devices = Options {
         devices: false,

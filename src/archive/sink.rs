@@ -130,6 +130,15 @@ impl Sink {
         }
     }
 
+    /// Another handle of the file, to write at an offset; `None` where it is a pipe or a device.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where there are too many open files.
+    pub fn file(&self) -> Result<Option<File>, Error> {
+        let file = self.target.as_ref().map(|_| self.file.try_clone());
+        file.transpose().map_err(|source| Error::Write { source })
+    }
+
     /// Puts the archive into place: from here on it survives a loss of power.
     ///
     /// # Errors

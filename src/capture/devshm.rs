@@ -16,17 +16,6 @@ const DESTINATION: &str = "/dev/shm";
 /// Options of a tmpfs that its copy has to have, too.
 const OPTIONS: [&str; 8] = ["size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge", "noswap"];
 
-/// What has been taken of /dev/shm.
-#[derive(Debug)]
-pub struct Capture {
-    /// The entry.
-    pub part: Part,
-    /// Options of the tmpfs that it is in, as mountinfo has them; none when it is on another file system.
-    pub options: Vec<String>,
-    /// What the user should know, one line each.
-    pub warnings: Vec<String>,
-}
-
 /// The directory of this host that a container has at /dev/shm, if it is a bind mount by the container's `config.json`.
 /// A relative source is relative to the bundle.
 #[must_use]
@@ -53,38 +42,47 @@ fn destination(mount: &Value) -> Option<&str> {
         .map(|path| path.trim_end_matches('/'))
 }
 
-/// Measures the content of the directory at `source`. `mounts` are those of the host.
+/// Measures the content of the directory at `source`; with what the user should know, one line each.
 ///
 /// # Errors
 /// What cannot be read, with its path.
-pub fn capture(source: &Path, mounts: &MountTable) -> Result<Capture, Error> {
-    let open = |source_error| Error::Open {
-        path: source.to_owned(),
-        source: source_error,
-    };
-    let real = std::fs::canonicalize(source).map_err(open)?;
-    let root = open_root(&real).map_err(open)?;
+pub fn capture(source: &Path) -> Result<(Part, Vec<String>), Error> {
+    let root = open_root(&resolve(source)?).map_err(open_error(source))?;
     let measured = Packer::new(root).measure().map_err(|e| Error::Pack {
         root: source.to_owned(),
         source: e,
     })?;
-    let mut warnings = warnings(DEVSHM, measured.report());
-    let options = options(&real, mounts).unwrap_or_else(|| {
-        warnings.push(format!(
-            "/dev/shm of the container (`{}`) is not on a tmpfs",
-            source.display()
-        ));
-        Vec::new()
-    });
-    Ok(Capture {
-        part: Part::tree(DEVSHM, source, measured),
-        options,
-        warnings,
+    let warnings = warnings(DEVSHM, measured.report());
+    Ok((Part::tree(DEVSHM, source, measured), warnings))
+}
+
+/// Options of the tmpfs that the directory at `source` is on, as mountinfo has them; none, and a line for the user, when it
+/// is on another file system. `mounts` are those of the host.
+///
+/// # Errors
+/// Where there is no such directory.
+pub fn options(source: &Path, mounts: &MountTable) -> Result<(Vec<String>, Vec<String>), Error> {
+    Ok(match tmpfs_options(&resolve(source)?, mounts) {
+        Some(options) => (options, Vec::new()),
+        None => {
+            let warning = format!("/dev/shm of the container (`{}`) is not on a tmpfs", source.display());
+            (Vec::new(), vec![warning])
+        }
     })
 }
 
-/// Options of the tmpfs that a path is on; none when it is on another file system.
-fn options(path: &Path, mounts: &MountTable) -> Option<Vec<String>> {
+fn resolve(source: &Path) -> Result<PathBuf, Error> {
+    std::fs::canonicalize(source).map_err(open_error(source))
+}
+
+fn open_error(source: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::Open {
+        path: source.to_owned(),
+        source: error,
+    }
+}
+
+fn tmpfs_options(path: &Path, mounts: &MountTable) -> Option<Vec<String>> {
     let mount = mounts.mount_of(path).filter(|mount| mount.fs_type == "tmpfs")?;
     let options = mount.super_options.iter().filter_map(|option| option.to_str());
     let kept = options.filter(|option| OPTIONS.contains(&option.split('=').next().unwrap_or(option)));
@@ -133,10 +131,10 @@ mod tests {
             4 3 0:22 / /run/shm rw - tmpfs shm rw,size=65536k,nr_inodes=10,mode=1770,inode64,seclabel\n";
         let mounts = MountTable::parse(table).unwrap();
         assert_eq!(
-            options(Path::new("/run/shm/a"), &mounts).unwrap(),
+            tmpfs_options(Path::new("/run/shm/a"), &mounts).unwrap(),
             ["size=65536k", "nr_inodes=10", "mode=1770"]
         );
-        assert_eq!(options(Path::new("/run/shmx"), &mounts).unwrap(), ["size=2k"]);
-        assert_eq!(options(Path::new("/home"), &mounts), None);
+        assert_eq!(tmpfs_options(Path::new("/run/shmx"), &mounts).unwrap(), ["size=2k"]);
+        assert_eq!(tmpfs_options(Path::new("/home"), &mounts), None);
     }
 }

@@ -48,7 +48,9 @@ impl PagemapWriter {
                 compat_nr_pages: Some(pages),
                 ..PagemapEntry::default()
             },
+            // The older field is still required, and 0.
             _ => PagemapEntry {
+                compat_nr_pages: Some(0),
                 nr_pages: Some(pages),
                 ..PagemapEntry::default()
             },

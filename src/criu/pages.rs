@@ -78,7 +78,7 @@ pub struct PageServer {
 #[derive(Debug, Default)]
 pub struct Link {
     stopped: AtomicBool,
-    lost: AtomicBool,
+    cut: AtomicBool,
     stream: Mutex<Option<TcpStream>>,
 }
 
@@ -93,10 +93,10 @@ impl Link {
         }
     }
 
-    /// Whether CRIU's end went away, so that the reason is to be found there.
+    /// Whether receiving failed because CRIU's end went away or [`Link::stop`] was called: the reason is to be found there.
     #[must_use]
-    pub fn was_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
     }
 
     fn is_stopped(&self) -> bool {
@@ -115,11 +115,12 @@ impl Link {
     }
 
     fn over(&self) -> PagesError {
+        self.cut.store(true, Ordering::SeqCst);
         if self.is_stopped() {
-            return PagesError::Stopped;
+            PagesError::Stopped
+        } else {
+            PagesError::Lost
         }
-        self.lost.store(true, Ordering::SeqCst);
-        PagesError::Lost
     }
 }
 
@@ -150,7 +151,7 @@ impl PageServer {
         let failed = |error| Error::io("waiting for CRIU on", &self.address, error);
         loop {
             if link.is_stopped() {
-                return Err(failed(PagesError::Stopped.into()));
+                return Err(failed(link.over().into()));
             }
             let mut watched = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
             match poll(&mut watched, Some(&LOOK_UP)) {

@@ -14,6 +14,8 @@ use super::Error;
 
 /// Where work directories are made unless the caller names another place.
 const BASE: &str = "/var/lib/ckpt/work";
+/// Where they are in memory: a file system that is gone after a reboot.
+const MEMORY: &str = "/run/ckpt";
 /// Where logs of failed dumps and restores are kept.
 const LOGS: &str = "/var/lib/ckpt/logs";
 /// How many logs are kept there; the oldest go first.
@@ -39,6 +41,16 @@ impl WorkDir {
     /// Where the directory cannot be made.
     pub fn create() -> Result<Self, Error> {
         let base = Path::new(BASE);
+        private_dir(base).map_err(|error| Error::io("making", base, error))?;
+        Self::create_in(base)
+    }
+
+    /// The same in memory, for what is small and nobody else is to see.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made.
+    pub fn in_memory() -> Result<Self, Error> {
+        let base = Path::new(MEMORY);
         private_dir(base).map_err(|error| Error::io("making", base, error))?;
         Self::create_in(base)
     }

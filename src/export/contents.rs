@@ -1,19 +1,15 @@
-//! What goes into an archive, in the archive's order.
+//! What goes into an archive before memory and files, and what is known of them beforehand.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::files::Files;
-use super::images::Images;
 use super::parent::Parent;
 use super::{describe, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
-use crate::criu::Hook;
 use crate::error::Error;
-use crate::event::{Event, Events, Phase};
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RuntimeKind};
@@ -21,19 +17,6 @@ use crate::runtime::{Runtime, Target};
 
 /// How much of CRIU's log goes into an archive, bytes from its end.
 const LOG_KEPT: u64 = 16 * 1024 * 1024;
-
-/// What CRIU left.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Dumped<'a> {
-    /// Its images.
-    pub(super) images: &'a Path,
-    /// Its log, where there is one.
-    pub(super) log: Option<&'a Path>,
-    /// How long the container has been frozen.
-    pub(super) frozen: Duration,
-    /// Statistics that CRIU wrote, of a dump that somebody else made.
-    pub(super) stats: Option<&'a Path>,
-}
 
 /// What goes into an archive, before it is written.
 #[derive(Debug)]
@@ -60,6 +43,7 @@ impl Contents {
         let timestamp = describe::timestamp(request);
         let mut manifest = describe::manifest(request, runtime.kind(), version, target, binds, timestamp)?;
         manifest.parent = parent.as_ref().map(Parent::identity);
+        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -84,7 +68,8 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let manifest = describe::manifest(request, kind, version, target, binds, timestamp)?;
+        let mut manifest = describe::manifest(request, kind, version, target, binds, timestamp)?;
+        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -95,9 +80,9 @@ impl Contents {
         })
     }
 
-    /// Puts the parent's images where CRIU looks for them; the path is relative to the images directory.
-    pub(super) fn place_parent(&self, work: &Path) -> Result<Option<PathBuf>, Error> {
-        self.parent.as_ref().map(|parent| parent.place(work)).transpose()
+    /// Puts the parent's images beside the images directory, where CRIU looks for them; the path is relative to that.
+    pub(super) fn place_parent(&self, beside: &Path) -> Result<Option<PathBuf>, Error> {
+        self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
     }
 
     /// Time of all entries, seconds since 1970.
@@ -105,45 +90,14 @@ impl Contents {
         self.timestamp
     }
 
-    /// Writes every entry. The container is frozen meanwhile, so that its memory and its files agree.
-    pub(super) fn write(
-        mut self,
-        writer: &mut Writer<Sink>,
-        dumped: &Dumped<'_>,
-        events: &dyn Events,
-        interrupted: Hook<'_>,
-    ) -> Result<(), Error> {
-        let captured = self.files.capture(events)?;
-        self.manifest.filesystem = captured.describe();
-        for (destination, entry) in captured.mounts() {
-            let mount = self
-                .manifest
-                .bind_mounts
-                .iter_mut()
-                .find(|mount| mount.destination == *destination);
-            mount.into_iter().for_each(|mount| mount.entry = Some(entry.clone()));
-        }
+    /// Writes the entries before memory; what is left are the files.
+    pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
-        let images = Images::list(dumped.images)?;
-        events.emit(Event::Phase {
-            phase: Phase::Memory,
-            total: Some(images.size),
-        });
-        images.write(writer, events, interrupted)?;
-        events.emit(Event::Phase {
-            phase: Phase::Files,
-            total: Some(captured.size()),
-        });
-        captured.write(writer)?;
-        add(writer, "stats-dump", &images.stats(dumped)?)?;
-        if let Some(log) = dumped.log {
-            add(writer, "dump.log", &log_text(log)?)?;
-        }
-        Ok(())
+        Ok(self.files)
     }
 }
 
-/// The entries before the files.
+/// The entries before memory.
 fn small_entries(
     writer: &mut Writer<Sink>,
     manifest: &Manifest,
@@ -167,7 +121,7 @@ fn small_entries(
     Ok(())
 }
 
-fn add(writer: &mut Writer<Sink>, name: &str, content: &[u8]) -> Result<(), Error> {
+pub(super) fn add(writer: &mut Writer<Sink>, name: &str, content: &[u8]) -> Result<(), Error> {
     Ok(writer.add_bytes(&ArchivePath::try_from(name)?, content)?)
 }
 
@@ -180,7 +134,7 @@ fn add_json(writer: &mut Writer<Sink>, name: &'static str, value: &impl serde::S
 }
 
 /// CRIU's log, of a very long one the end: its last lines say most.
-fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
     let read = |file: &mut File| -> io::Result<Vec<u8>> {
         let length = file.metadata()?.len();

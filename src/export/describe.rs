@@ -8,6 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::files::Files;
 use crate::error::Error;
 use crate::host;
 use crate::manifest::{
@@ -60,6 +61,17 @@ pub(super) fn manifest(
         },
         parent: None,
     })
+}
+
+/// Adds what will be taken of the container's files.
+pub(super) fn files(manifest: &mut Manifest, files: &Files) {
+    manifest.filesystem = files.describe();
+    for (destination, entry) in files.mounts() {
+        let mut mounts = manifest.bind_mounts.iter_mut();
+        if let Some(mount) = mounts.find(|mount| mount.destination == destination) {
+            mount.entry = Some(entry.to_owned());
+        }
+    }
 }
 
 /// Seconds since 1970: what the request says, or now.

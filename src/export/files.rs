@@ -1,9 +1,8 @@
-//! The container's files on their way into the archive: decided before it is frozen, taken while it is.
+//! The container's files on their way into the archive: decided before it is frozen, taken while it is, beside its memory.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{ArchivePath, Sink, Writer};
+use crate::archive::{ArchivePath, SegmentWriter};
 use crate::capture::{self, Part, devshm, rootfs, volumes};
 use crate::error::Error;
 use crate::event::{Event, Events};
@@ -19,9 +18,16 @@ const DEVSHM: &str = "/dev/shm";
 #[derive(Debug)]
 pub(super) struct Files {
     rootfs: rootfs::Plan,
-    devshm: Option<PathBuf>,
+    devshm: Option<SharedMemory>,
     volumes: Vec<Volume>,
-    table: MountTable,
+}
+
+/// A bind mount at /dev/shm.
+#[derive(Debug)]
+struct SharedMemory {
+    source: PathBuf,
+    options: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// A bind mount whose content travels.
@@ -30,17 +36,7 @@ struct Volume {
     destination: String,
     name: String,
     source: PathBuf,
-}
-
-/// What has been taken.
-#[derive(Debug)]
-pub(super) struct Captured {
-    mode: RootfsMode,
-    base: Option<String>,
-    devshm: Option<DevShm>,
-    volumes: BTreeMap<String, String>,
-    mounts: Vec<(String, String)>,
-    parts: Vec<Part>,
+    entry: String,
 }
 
 impl Files {
@@ -58,19 +54,55 @@ impl Files {
             RootfsChoice::Full => rootfs::Wanted::Full,
             RootfsChoice::None => rootfs::Wanted::None,
         };
+        let mut volumes = with
+            .iter()
+            .map(|destination| volume(destination, binds))
+            .collect::<Result<Vec<_>, _>>()?;
+        volumes.sort_by(|left, right| left.entry.cmp(&right.entry));
         Ok(Self {
             rootfs: rootfs::plan(wanted, &target.rootfs, &table)?,
-            devshm: devshm::source(&target.spec, &target.bundle),
-            volumes: with
-                .iter()
-                .map(|destination| volume(destination, binds))
-                .collect::<Result<_, _>>()?,
-            table,
+            devshm: devshm::source(&target.spec, &target.bundle)
+                .map(|source| shared_memory(source, &table))
+                .transpose()?,
+            volumes,
         })
     }
 
-    /// Measures everything. The container is frozen meanwhile.
-    pub(super) fn capture(self, events: &dyn Events) -> Result<Captured, Error> {
+    /// What the manifest says of it.
+    pub(super) fn describe(&self) -> Filesystem {
+        let mode = self.rootfs.mode();
+        let entry = match mode {
+            RootfsMode::None => None,
+            RootfsMode::Diff => Some(capture::ROOTFS_DIFF),
+            RootfsMode::Full => Some(capture::ROOTFS),
+        };
+        let volumes = self
+            .volumes
+            .iter()
+            .map(|volume| (volume.name.clone(), volume.entry.clone()));
+        Filesystem {
+            rootfs: mode,
+            base: self.rootfs.base().map(str::to_owned),
+            entry: entry.map(str::to_owned),
+            devshm: self.devshm.as_ref().map(|shm| DevShm {
+                entry: capture::DEVSHM.to_owned(),
+                options: shm.options.clone(),
+            }),
+            volumes: volumes.collect(),
+        }
+    }
+
+    /// The bind mounts whose content travels: destination and entry.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let volumes = self
+            .volumes
+            .iter()
+            .map(|volume| (volume.destination.as_str(), volume.entry.as_str()));
+        volumes.chain(self.devshm.iter().map(|_| (DEVSHM, capture::DEVSHM)))
+    }
+
+    /// Takes everything, in the archive's order. The container is frozen meanwhile.
+    pub(super) fn take(self, mut segment: SegmentWriter, events: &dyn Events) -> Result<(), Error> {
         let warn = |lines: Vec<String>| {
             lines
                 .into_iter()
@@ -78,77 +110,34 @@ impl Files {
         };
         let root = self.rootfs.capture()?;
         warn(root.warnings);
-        let mut captured = Captured {
-            mode: root.mode,
-            base: root.base,
-            devshm: None,
-            volumes: BTreeMap::new(),
-            mounts: Vec::new(),
-            parts: root.parts,
-        };
+        root.parts.into_iter().try_for_each(|part| add(&mut segment, part))?;
         for volume in self.volumes {
             let (part, lines) = volumes::capture(&volume.name, &volume.source)?;
             warn(lines);
-            captured.volumes.insert(volume.name, part.name().to_owned());
-            captured.mounts.push((volume.destination, part.name().to_owned()));
-            captured.parts.push(part);
+            add(&mut segment, part)?;
         }
-        if let Some(source) = self.devshm {
-            let shm = devshm::capture(&source, &self.table)?;
+        if let Some(shm) = self.devshm {
+            let (part, lines) = devshm::capture(&shm.source)?;
             warn(shm.warnings);
-            let options = mount_options(&self.table, &source, shm.options);
-            let entry = shm.part.name().to_owned();
-            captured.mounts.push((DEVSHM.to_owned(), entry.clone()));
-            captured.devshm = Some(DevShm { entry, options });
-            captured.parts.push(shm.part);
+            warn(lines);
+            add(&mut segment, part)?;
         }
-        Ok(captured)
+        Ok(segment.finish()?)
     }
 }
 
-impl Captured {
-    /// What the manifest says of it.
-    pub(super) fn describe(&self) -> Filesystem {
-        let entry = match self.mode {
-            RootfsMode::None => None,
-            RootfsMode::Diff | RootfsMode::Full => self.parts.first().map(|part| part.name().to_owned()),
-        };
-        Filesystem {
-            rootfs: self.mode,
-            base: self.base.clone(),
-            entry,
-            devshm: self.devshm.clone(),
-            volumes: self.volumes.clone(),
-        }
-    }
+fn add(segment: &mut SegmentWriter, mut part: Part) -> Result<(), Error> {
+    let entry = ArchivePath::try_from(part.name())?;
+    segment.add(&entry, part.size(), |out| Ok::<_, Error>(part.write(out)?))
+}
 
-    /// The bind mounts whose content travels: destination and entry.
-    pub(super) fn mounts(&self) -> &[(String, String)] {
-        &self.mounts
-    }
-
-    /// Bytes of all parts.
-    pub(super) fn size(&self) -> u64 {
-        self.parts.iter().map(Part::size).sum()
-    }
-
-    /// Writes the parts, in the archive's order.
-    pub(super) fn write(self, writer: &mut Writer<Sink>) -> Result<(), Error> {
-        let mut parts = self.parts;
-        // Volumes are in the order of their names; what is around them is in the archive's order already.
-        parts.sort_by_key(|part| {
-            part.name()
-                .starts_with(capture::VOLUMES)
-                .then(|| part.name().to_owned())
-        });
-        parts.sort_by_key(rank);
-        for mut part in parts {
-            let mut entry = writer.entry(&ArchivePath::try_from(part.name())?, part.size())?;
-            part.write(&mut entry)?;
-            entry.finish()?;
-        }
-        Ok(())
-    }
+fn shared_memory(source: PathBuf, table: &MountTable) -> Result<SharedMemory, Error> {
+    let (of_file_system, warnings) = devshm::options(&source, table)?;
+    Ok(SharedMemory {
+        options: mount_options(table, &source, of_file_system),
+        warnings,
+        source,
+    })
 }
 
 /// The options of the mount itself (`nosuid`, `relatime`) before those of its file system: the new one needs both alike,
@@ -170,15 +159,6 @@ fn mount_options(table: &MountTable, source: &Path, of_file_system: Vec<String>)
     options
 }
 
-fn rank(part: &Part) -> u8 {
-    match part.name() {
-        capture::ROOTFS | capture::ROOTFS_DIFF => 0,
-        capture::DELETED_FILES => 1,
-        capture::DEVSHM => 3,
-        _ => 2,
-    }
-}
-
 fn volume(destination: &str, binds: &[BindMount]) -> Result<Volume, Error> {
     let bind = binds
         .iter()
@@ -190,6 +170,7 @@ fn volume(destination: &str, binds: &[BindMount]) -> Result<Volume, Error> {
     let name = destination.trim_matches('/').replace('/', "-");
     Ok(Volume {
         destination: destination.to_owned(),
+        entry: volumes::entry_name(&name)?,
         name,
         source: PathBuf::from(&bind.source),
     })

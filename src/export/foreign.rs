@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::contents::{Contents, Dumped};
+use super::archiving::{Archiving, Dumped};
+use super::contents::Contents;
 use super::failure::DUMP_LOG;
-use super::frozen::write_archive;
+use super::images::Images;
 use super::{Report, open_sink};
 use crate::criu::Hook;
 use crate::error::Error;
@@ -43,7 +44,12 @@ pub(super) fn export(
         frozen: Duration::ZERO,
         stats: stats.exists().then_some(stats.as_path()),
     };
-    write_archive(request, &target.id, contents, sink, &dumped, events, interrupted)
+    std::thread::scope(|scope| {
+        let mut archiving = Archiving::new(scope, request, contents, sink, events)?;
+        let images = Images::list(dumped.images)?;
+        archiving.images_and_files(&images, interrupted)?;
+        archiving.finish(&target.id, &images, &dumped)
+    })
 }
 
 /// The container as its bundle describes it. No process of it is known.

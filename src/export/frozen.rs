@@ -1,12 +1,20 @@
 //! The dump itself: from the runtime's checkpoint command to the commit point, the archive, and the acknowledgement.
+//!
+//! CRIU's memory streams into the archive while it dumps; what else it makes, and the end of the archive, follow at the commit
+//! point. A container that is to run on anyway is let go as soon as nothing more is needed of it.
 
 use std::path::Path;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use super::Report;
-use super::contents::{Contents, Dumped};
+use super::archiving::{Archiving, Dumped};
+use super::contents::Contents;
 use super::failure::DUMP_LOG;
-use crate::archive::{Sink, Writer, WriterOptions};
+use super::images::Images;
+use super::place;
+use crate::archive::Sink;
+use crate::criu::pages::{Link, PageServer};
 use crate::criu::{Commit, Hook, Running, WorkDir, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
@@ -29,103 +37,124 @@ pub(super) struct Taken {
     pub(super) frozen: Duration,
 }
 
+/// A dump under way.
+struct UnderWay<'a> {
+    images: &'a Path,
+    log: &'a Path,
+    link: &'a Link,
+    server: Option<PageServer>,
+}
+
 impl Dump<'_> {
     /// Dumps, writes the archive, puts it in place, and lets the container go, in this order.
     pub(super) fn take(&self, contents: Contents, sink: Sink) -> Result<Taken, Error> {
-        let images = self.work.images()?;
-        let parent = contents.place_parent(self.work.path())?;
+        let (place, images) = place::of_images(self.target.pid, self.work)?;
+        let parent = contents.place_parent(place.path())?;
+        let elsewhere = self.request.page_server.as_deref();
+        let server = elsewhere.is_none().then(PageServer::listen).transpose()?;
         let invocation = self.runtime.checkpoint(&Checkpoint {
             id: &self.target.id,
             images: &images,
             work: self.work.path(),
             parent: parent.as_deref(),
-            page_server: self.request.page_server.as_deref(),
+            page_server: elsewhere.or(server.as_ref().map(PageServer::address)),
             spec: &self.target.spec,
             options: &self.request.dump,
         })?;
-        let log = self.work.path().join(DUMP_LOG);
         let (session, command) = invocation.prepare()?;
+        let under_way = UnderWay {
+            images: &images,
+            log: &self.work.path().join(DUMP_LOG),
+            link: &Link::default(),
+            server,
+        };
         self.events.emit(Event::Phase {
             phase: Phase::Dump,
             total: None,
         });
-        let running = session.start(command)?;
-        if self.request.dump.pre_dump {
-            return self.pre_dumped(running, contents, sink, &images, &log);
-        }
-        let commit = running.wait_for_commit(self.interrupted)?;
-        self.commit(commit, contents, sink, &images, &log)
+        thread::scope(|scope| {
+            let archiving = Archiving::new(scope, self.request, contents, sink, self.events)?;
+            self.dump(scope, session.start(command)?, under_way, archiving)
+        })
     }
 
-    /// Everything between the last task stopped and the acknowledgement. A return before the end drops the commit, which
-    /// refuses the dump.
-    fn commit(
+    /// The runtime dumps on one side, memory is taken on the other. Of two failures the one that caused the other is told.
+    fn dump<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        running: Running<'_>,
+        under_way: UnderWay<'env>,
+        archiving: Archiving<'scope, 'env>,
+    ) -> Result<Taken, Error> {
+        let UnderWay {
+            images,
+            log,
+            link,
+            server,
+        } = under_way;
+        let pid = running.pid();
+        let memory = scope.spawn(move || receive(server, pid, images, link, archiving));
+        let interrupted = || {
+            let stop = (self.interrupted)();
+            if stop {
+                link.stop();
+            }
+            stop
+        };
+        let dumped = if self.request.dump.pre_dump {
+            running.finish().map(|()| None)
+        } else {
+            running.wait_for_commit(&interrupted).map(Some)
+        };
+        if dumped.is_err() {
+            link.stop();
+        }
+        let received = memory.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (dumped, received) {
+            (Ok(commit), Ok(archiving)) => self.conclude(commit, archiving, images, log),
+            (Ok(commit), Err(error)) => {
+                commit.into_iter().for_each(Commit::refuse);
+                Err(error)
+            }
+            (Err(_), Err(error)) if !link.was_cut() => Err(error),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Everything between the last page and the acknowledgement. A failure refuses the dump, unless the container was to run
+    /// on and does already. A pre-dump has no commit: the container has been running since its memory was collected.
+    fn conclude(
         &self,
-        commit: Commit<'_>,
-        contents: Contents,
-        sink: Sink,
+        commit: Option<Commit<'_>>,
+        archiving: Archiving<'_, '_>,
         images: &Path,
         log: &Path,
     ) -> Result<Taken, Error> {
         let asked = Instant::now();
-        let before = frozen_for(log).unwrap_or_default();
-        self.signal_ready();
-        let report = match self.archive(
-            contents,
-            sink,
-            &Dumped {
-                images,
-                log: Some(log),
-                frozen: before,
-                stats: None,
-            },
-        ) {
-            Ok(report) => report,
-            Err(error) => {
-                commit.refuse();
-                return Err(error);
-            }
+        let mut dumped = Dumped {
+            images,
+            log: Some(log),
+            frozen: frozen_for(log).unwrap_or_default(),
+            stats: None,
         };
-        let frozen = before + asked.elapsed();
-        commit.acknowledge()?;
+        if commit.is_some() {
+            self.signal_ready();
+        }
+        let before = dumped.frozen;
+        let mut commit = Waiting(commit);
+        let images = Images::list(images)?;
+        let mut archiving = archiving;
+        archiving.images_and_files(&images, self.interrupted)?;
+        if self.request.dump.leave_running {
+            dumped.frozen = commit.thaw(before, asked)?;
+        }
+        let report = archiving.finish(&self.target.id, &images, &dumped)?;
+        let frozen = match commit.0 {
+            Some(_) => commit.thaw(before, asked)?,
+            None => dumped.frozen,
+        };
         self.events.emit(Event::Frozen { duration: frozen });
         Ok(Taken { report, frozen })
-    }
-
-    /// A pre-dump freezes only while memory is collected; the container runs again when the runtime's command ends.
-    fn pre_dumped(
-        &self,
-        running: Running<'_>,
-        contents: Contents,
-        sink: Sink,
-        images: &Path,
-        log: &Path,
-    ) -> Result<Taken, Error> {
-        running.finish()?;
-        let frozen = frozen_for(log).unwrap_or_default();
-        let report = self.archive(
-            contents,
-            sink,
-            &Dumped {
-                images,
-                log: Some(log),
-                frozen,
-                stats: None,
-            },
-        )?;
-        Ok(Taken { report, frozen })
-    }
-
-    fn archive(&self, contents: Contents, sink: Sink, dumped: &Dumped<'_>) -> Result<Report, Error> {
-        write_archive(
-            self.request,
-            &self.target.id,
-            contents,
-            sink,
-            dumped,
-            self.events,
-            self.interrupted,
-        )
     }
 
     /// `--status-fd`: one byte when everything is dumped and the container waits for its archive.
@@ -136,36 +165,36 @@ impl Dump<'_> {
     }
 }
 
-/// Writes the archive and puts it in place.
-pub(super) fn write_archive(
-    request: &ExportRequest,
-    container: &str,
-    contents: Contents,
-    sink: Sink,
-    dumped: &Dumped<'_>,
-    events: &dyn Events,
-    interrupted: Hook<'_>,
-) -> Result<Report, Error> {
-    let options = WriterOptions {
-        compression: request.compression,
-        threads: request.threads,
-        mtime: contents.timestamp(),
-    };
-    let mut writer = Writer::new(sink, options)?;
-    contents.write(&mut writer, dumped, events, interrupted)?;
-    let (sink, summary) = writer.finish()?;
-    events.emit(Event::Phase {
-        phase: Phase::Commit,
-        total: None,
-    });
-    let durable = sink.commit(&summary)?;
-    Ok(Report {
-        container: container.to_owned(),
-        archive: durable.path().map(Path::to_owned),
-        identity: summary.identity,
-        content_bytes: summary.content_bytes,
-        archive_bytes: summary.stored_bytes,
-        frozen: None,
-        running: true,
-    })
+/// A commit that is refused, and the refusal waited for, unless it is acknowledged.
+struct Waiting<'session>(Option<Commit<'session>>);
+
+impl Waiting<'_> {
+    /// Lets CRIU go on; returns how long the container has been frozen, `before` when CRIU asked.
+    fn thaw(&mut self, before: Duration, asked: Instant) -> Result<Duration, Error> {
+        let frozen = before + asked.elapsed();
+        if let Some(commit) = self.0.take() {
+            commit.acknowledge()?;
+        }
+        Ok(frozen)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Commit::refuse);
+    }
+}
+
+/// Takes the memory that CRIU, a descendant of `pid`, sends to the server, if it is ours.
+fn receive<'scope, 'env>(
+    server: Option<PageServer>,
+    pid: i32,
+    images: &Path,
+    link: &Link,
+    mut archiving: Archiving<'scope, 'env>,
+) -> Result<Archiving<'scope, 'env>, Error> {
+    if let Some(server) = server {
+        archiving.memory(server.accept(pid, images, link)?)?;
+    }
+    Ok(archiving)
 }

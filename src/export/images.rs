@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::contents::Dumped;
+use super::archiving::Dumped;
 use crate::archive::format::{CHECKPOINT, pages_number};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::criu::Hook;
@@ -65,22 +65,11 @@ impl Images {
         events: &dyn Events,
         interrupted: Hook<'_>,
     ) -> Result<(), Error> {
-        let (mut done, mut told) = (0, 0);
+        let mut told = Told::new(events);
         for image in &self.files {
             let file = File::open(&image.path).map_err(|error| Error::io("opening", &image.path, error))?;
-            writer.add(
-                &image.entry,
-                image.size,
-                Told {
-                    file,
-                    done: &mut done,
-                    told: &mut told,
-                    events,
-                    interrupted,
-                },
-            )?;
+            writer.add(&image.entry, image.size, told.of(file, interrupted))?;
         }
-        events.emit(Event::Progress { bytes: done });
         Ok(())
     }
 
@@ -122,26 +111,54 @@ fn count(stats: &mut DumpStats, name: &str, map: &Pagemap) {
     }
 }
 
-/// A file that tells how far it has been read, and ends in an error when the caller wants to stop.
-struct Told<'a> {
-    file: File,
-    done: &'a mut u64,
-    told: &'a mut u64,
+/// Tells how much memory has been taken.
+pub(super) struct Told<'a> {
     events: &'a dyn Events,
-    interrupted: Hook<'a>,
+    done: u64,
+    told: u64,
 }
 
-impl Read for Told<'_> {
+impl<'a> Told<'a> {
+    pub(super) fn new(events: &'a dyn Events) -> Self {
+        Self {
+            events,
+            done: 0,
+            told: 0,
+        }
+    }
+
+    /// Counts what is read of `content`, which ends in an error when the caller wants to stop.
+    pub(super) fn of<'t, R: Read>(&'t mut self, content: R, interrupted: Hook<'t>) -> Counted<'t, 'a, R> {
+        Counted {
+            content,
+            told: self,
+            interrupted,
+        }
+    }
+
+    fn count(&mut self, bytes: usize) -> bool {
+        self.done += bytes as u64;
+        let due = self.done - self.told >= STRIDE;
+        if due {
+            self.told = self.done;
+            self.events.emit(Event::Progress { bytes: self.done });
+        }
+        due
+    }
+}
+
+/// See [`Told::of`].
+pub(super) struct Counted<'t, 'a, R> {
+    content: R,
+    told: &'t mut Told<'a>,
+    interrupted: Hook<'t>,
+}
+
+impl<R: Read> Read for Counted<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        *self.done += count as u64;
-        *self.told += count as u64;
-        if *self.told >= STRIDE {
-            *self.told = 0;
-            self.events.emit(Event::Progress { bytes: *self.done });
-            if (self.interrupted)() {
-                return Err(io::Error::other("stopped by a signal"));
-            }
+        let count = self.content.read(buffer)?;
+        if self.told.count(count) && (self.interrupted)() {
+            return Err(io::Error::other("stopped by a signal"));
         }
         Ok(count)
     }

@@ -5,7 +5,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Indexed, format::CHECKPOINT};
+use crate::archive::Indexed;
+use crate::archive::format::{CHECKPOINT, pages_number};
 use crate::error::Error;
 use crate::runtime::Target;
 
@@ -44,12 +45,13 @@ impl Parent {
         self.archive.identity().to_string()
     }
 
-    /// Puts its images into the work directory; returns their place as seen from the images directory.
-    pub(super) fn place(&self, work: &Path) -> Result<PathBuf, Error> {
-        let directory = work.join(DIRECTORY);
+    /// Puts its images beside the images directory; returns their place as seen from there. What a dump looks up in them is
+    /// which pages there are: the pages themselves stay in the archive.
+    pub(super) fn place(&self, beside: &Path) -> Result<PathBuf, Error> {
+        let directory = beside.join(DIRECTORY);
         fs::create_dir(&directory).map_err(|error| Error::io("making", &directory, error))?;
         for (entry, _) in self.archive.entries() {
-            if entry.path.directory() != Some(CHECKPOINT) {
+            if entry.path.directory() != Some(CHECKPOINT) || pages_number(&entry.path).is_some() {
                 continue;
             }
             let path = directory.join(entry.path.file_name());

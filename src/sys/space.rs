@@ -1,4 +1,4 @@
-//! Free space.
+//! Free and used space.
 
 use std::io;
 use std::path::Path;
@@ -10,4 +10,13 @@ use std::path::Path;
 pub fn free(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Bytes that are used on the file system of `path`.
+///
+/// # Errors
+/// Where the path cannot be looked at.
+pub fn used(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
 }

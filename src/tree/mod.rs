@@ -54,3 +54,4 @@ pub use report::{Notes, Report};
 pub use restore::Scope;
 pub use sparse::{Map, MapDefect, Region};
 pub use unpack::{Options, Target, unpack};
+pub use walk::Ignore;

@@ -24,7 +24,7 @@ use super::path::TreePath;
 use super::record::{MAPPED, Maps, Record};
 use super::report::Report;
 use super::sparse::{self, Map};
-use super::walk::{All, Only, Select, Visit, Walk};
+use super::walk::{All, Ignore, Only, Select, Visit, Walk};
 use super::xattr::{self, Object};
 
 /// Bytes read from a file at once.
@@ -38,10 +38,11 @@ pub struct Packer {
     options: Options,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Options {
     prefix: Option<TreePath>,
     exclude: Vec<TreePath>,
+    ignore: Ignore,
     cross_mounts: bool,
     omit_root: bool,
 }
@@ -66,7 +67,13 @@ impl Packer {
         Self {
             root,
             select: Box::new(select),
-            options: Options::default(),
+            options: Options {
+                prefix: None,
+                exclude: Vec::new(),
+                ignore: |_, _| false,
+                cross_mounts: false,
+                omit_root: false,
+            },
         }
     }
 
@@ -81,6 +88,13 @@ impl Packer {
     #[must_use]
     pub fn exclude(mut self, path: TreePath) -> Self {
         self.options.exclude.push(path);
+        self
+    }
+
+    /// Leaves out names by the path of their directory, without so much as looking at them: they may come and go meanwhile.
+    #[must_use]
+    pub fn ignore(mut self, ignore: Ignore) -> Self {
+        self.options.ignore = ignore;
         self
     }
 
@@ -184,7 +198,7 @@ impl<'a> Pass<'a> {
         maps: Option<&'a Maps>,
     ) -> Result<Self, Error> {
         let root = dir::open_dir_at(root, c".").map_err(Error::read("open", &TreePath::root()))?;
-        let walk = Walk::new(root, select, options.cross_mounts)?;
+        let walk = Walk::new(root, select, options.cross_mounts, options.ignore)?;
         Ok(Self {
             walk,
             options,

@@ -84,8 +84,12 @@ pub(crate) struct Walk<'s> {
     root: Stat,
     /// Whether other mounts are entered.
     cross_mounts: bool,
+    ignore: Ignore,
     enter: Enter,
 }
+
+/// Whether a name in the directory of this path is not to be looked at.
+pub type Ignore = fn(&TreePath, &CStr) -> bool;
 
 /// What the next step enters before it goes on.
 enum Enter {
@@ -98,7 +102,7 @@ enum Enter {
 }
 
 impl<'s> Walk<'s> {
-    pub fn new(root: OwnedFd, select: &'s mut dyn Select, cross_mounts: bool) -> Result<Self, Error> {
+    pub fn new(root: OwnedFd, select: &'s mut dyn Select, cross_mounts: bool, ignore: Ignore) -> Result<Self, Error> {
         select.begin()?;
         let path = TreePath::root();
         let stat = dir::stat_fd(&root).map_err(Error::read("stat", &path))?;
@@ -109,6 +113,7 @@ impl<'s> Walk<'s> {
             levels: Vec::new(),
             root: stat,
             cross_mounts,
+            ignore,
             enter: Enter::Start,
         })
     }
@@ -207,6 +212,7 @@ impl<'s> Walk<'s> {
     fn open_level(&mut self, path: TreePath) -> Result<(), Error> {
         let dir = self.stack.top().map_err(Error::read("open", &path))?;
         let mut names = self.select.names(&path, dir.as_fd())?;
+        names.retain(|name| !(self.ignore)(&path, name));
         names.reverse();
         self.levels.push((path, names));
         Ok(())

@@ -92,7 +92,7 @@ fn exchange(
         // So that the sender is not left waiting.
         link.stop();
         drop(sending.join().unwrap());
-        result.map(|()| contents).map_err(|error| (error, link.was_lost()))
+        result.map(|()| contents).map_err(|error| (error, link.was_cut()))
     })
 }
 
@@ -136,11 +136,9 @@ fn tasks_and_shared_memory_in_both_forms() {
         let both = PE_PRESENT | PE_LAZY;
         assert_eq!(ranges, [(0x1000, 3, both), (0x9000, 1, both), (0x20000, 7, PE_LAZY)]);
         let narrow = form == HeaderForm::Narrow;
-        assert!(
-            task.entries
-                .iter()
-                .all(|entry| entry.compat_nr_pages.is_some() == narrow)
-        );
+        // CRIU 4.2 takes no entry without the older field.
+        let older = |entry: &PagemapEntry| entry.compat_nr_pages.is_some_and(|pages| (pages > 0) == narrow);
+        assert!(task.entries.iter().all(older));
         assert!(task.entries.iter().all(|entry| entry.nr_pages.is_none() == narrow));
         assert_eq!(
             (map("pagemap-17.img").pages_id, map("pagemap-17.img").entries.len()),
@@ -283,7 +281,7 @@ fn a_stopped_link_ends_a_waiting_receiver() {
         link.stop();
         let error = receiving.join().unwrap().unwrap_err();
         assert_eq!(cause(&error), "the dump ended before all memory had been sent");
-        assert!(!link.was_lost());
+        assert!(link.was_cut());
     });
 }
 
