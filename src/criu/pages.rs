@@ -12,16 +12,20 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::Error;
 use super::images::{PE_PARENT, PE_PRESENT, PagemapEntry};
 use super::pagemap::{PagemapWriter, ParentMap};
+use super::peer::{self, Peer};
 use super::wire::{Command, Destination, Header, HeaderForm, PAGE_SIZE, WireError};
-use super::{Error, peer};
 
 /// Headers and small ranges are read through a buffer of this size; large ranges past it.
 const BUFFER: usize = 64 << 10;
+/// How long nothing may come before CRIU's side is asked for what it holds back.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// How often a server that nobody has connected to looks whether it is still wanted.
 const LOOK_UP: Timespec = Timespec {
     tv_sec: 0,
@@ -160,21 +164,41 @@ impl PageServer {
                 Err(errno) => return Err(failed(errno.into())),
             }
             let (stream, stranger) = self.listener.accept().map_err(failed)?;
-            if !peer::descends(&stream, ancestor).map_err(failed)? {
+            let Some(peer) = peer::descendant(&stream, ancestor).map_err(failed)? else {
                 tracing::warn!(%stranger, "a stranger knocked at the page server");
                 continue;
-            }
+            };
             stream.set_nodelay(true).map_err(failed)?;
+            stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
             link.made(&stream).map_err(failed)?;
-            return Ok(Receiver::new(stream, images.to_owned(), link));
+            let connection = Connection { stream, peer };
+            return Ok(Receiver::new(connection, images.to_owned(), link));
         }
     }
 }
 
-/// The connection with CRIU.
+/// The connection itself; what CRIU's kernel side holds back is asked for when nothing else comes.
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    peer: Peer,
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.peer.push(),
+                result => return result,
+            }
+        }
+    }
+}
+
+/// What CRIU sends.
 #[derive(Debug)]
 pub struct Receiver<'a> {
-    input: BufReader<TcpStream>,
+    input: BufReader<Connection>,
     link: &'a Link,
     images: PathBuf,
     form: Option<HeaderForm>,
@@ -196,9 +220,9 @@ struct Current {
 }
 
 impl<'a> Receiver<'a> {
-    fn new(stream: TcpStream, images: PathBuf, link: &'a Link) -> Self {
+    fn new(connection: Connection, images: PathBuf, link: &'a Link) -> Self {
         Self {
-            input: BufReader::with_capacity(BUFFER, stream),
+            input: BufReader::with_capacity(BUFFER, connection),
             link,
             images,
             form: None,
@@ -295,7 +319,11 @@ impl<'a> Receiver<'a> {
     }
 
     fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.input.get_mut().write_all(bytes).map_err(|error| self.lost(error))
+        self.input
+            .get_mut()
+            .stream
+            .write_all(bytes)
+            .map_err(|error| self.lost(error))
     }
 
     /// An end that came too early, by CRIU or by us.

@@ -2,29 +2,61 @@
 //!
 //! CRIU reaches a page server over TCP on the loopback interface, where any process can knock. Memory is exchanged only with
 //! a process that descends from one that ckpt itself started.
+//!
+//! CRIU's socket is corked: the kernel holds back what does not fill a segment, for 200 ms at most. At the end of a dump that
+//! is the header that says so, and the container stands still for it. [`Peer::push`] has it sent at once.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 
-/// Whether the other end of `stream` is a socket of the process `ancestor` or of one of its descendants, in the network
+use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Its socket, where the kernel lets it be shared.
+    socket: Option<OwnedFd>,
+}
+
+impl Peer {
+    /// Has the kernel send what it holds back. Where that cannot be done, it is sent later.
+    pub(super) fn push(&self) {
+        if let Some(socket) = &self.socket {
+            let _ = set_tcp_nodelay(socket, true);
+        }
+    }
+}
+
+/// The other end of `stream`, if that is a socket of the process `ancestor` or of one of its descendants, in the network
 /// namespace of the caller.
 ///
 /// # Errors
 /// Where the addresses or /proc cannot be read.
-pub(super) fn descends(stream: &TcpStream, ancestor: i32) -> io::Result<bool> {
+pub(super) fn descendant(stream: &TcpStream, ancestor: i32) -> io::Result<Option<Peer>> {
     let (SocketAddr::V4(ours), SocketAddr::V4(theirs)) = (stream.local_addr()?, stream.peer_addr()?) else {
-        return Ok(false);
+        return Ok(None);
     };
     let table = fs::read_to_string("/proc/self/net/tcp")?;
     let Some(inode) = inode(&table, theirs, ours) else {
-        return Ok(false);
+        return Ok(None);
     };
     let link = format!("socket:[{inode}]");
     let parents = parents()?;
-    let family = parents.keys().filter(|pid| is_below(&parents, **pid, ancestor));
-    Ok(family.into_iter().any(|pid| holds(*pid, &link)))
+    let mut family = parents.keys().filter(|pid| is_below(&parents, **pid, ancestor));
+    let held = family.find_map(|pid| Some((*pid, descriptor(*pid, &link)?)));
+    Ok(held.map(|(pid, descriptor)| Peer {
+        socket: share(pid, descriptor),
+    }))
+}
+
+/// A descriptor of ours for another process's.
+fn share(pid: i32, descriptor: i32) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(process, descriptor, PidfdGetfdFlags::empty()).ok()
 }
 
 /// The inode of the socket with these addresses in the text of `/proc/net/tcp`.
@@ -79,17 +111,19 @@ fn is_below(parents: &HashMap<i32, i32>, mut pid: i32, ancestor: i32) -> bool {
     false
 }
 
-fn holds(pid: i32, link: &str) -> bool {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    descriptors
-        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .any(|target| target.as_os_str() == link)
+/// The number of the descriptor that a process has for a socket.
+fn descriptor(pid: i32, link: &str) -> Option<i32> {
+    let mut descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let found = descriptors.find(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == link))?;
+    found.file_name().to_str()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
 
@@ -99,16 +133,17 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         let this = std::process::id() as i32;
-        assert!(descends(&server, this).unwrap());
+        let peer = descendant(&server, this).unwrap().expect("this process");
+        assert!(peer.socket.is_some());
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         assert!(
-            !descends(&server, child.id() as i32).unwrap(),
+            descendant(&server, child.id() as i32).unwrap().is_none(),
             "a child that has no such socket"
         );
         child.kill().unwrap();
         child.wait().unwrap();
         let parent = std::os::unix::process::parent_id() as i32;
-        assert!(descends(&server, parent).unwrap(), "a descendant");
+        assert!(descendant(&server, parent).unwrap().is_some(), "a descendant");
     }
 
     #[test]
@@ -119,6 +154,20 @@ mod tests {
         let at = |port| SocketAddrV4::new([127, 0, 0, 1].into(), port);
         assert_eq!(inode(table, at(0xd431), at(0x1f90)), Some(4242));
         assert_eq!(inode(table, at(0x1f90), at(0xd431)), None);
+    }
+
+    #[test]
+    fn what_a_corked_socket_holds_back_comes_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        rustix::net::sockopt::set_tcp_cork(&client, true).unwrap();
+        client.write_all(b"the end").unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut buffer = [0; 7];
+        assert!(server.read(&mut buffer).is_err(), "held back");
+        descendant(&server, std::process::id() as i32).unwrap().unwrap().push();
+        server.read_exact(&mut buffer).unwrap();
     }
 
     #[test]
