@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 
@@ -25,8 +24,8 @@ def prepare():
 
 class Host:
     def __init__(self, binary):
-        self.directory = tempfile.mkdtemp(prefix="ckpt-bench-", dir="/var/tmp")
-        self.session = os.path.join(self.directory, "session")
+        # Taken down with the host, also when this process is killed.
+        self.session = tempfile.mkdtemp(prefix="ckpt-bench-", dir="/var/tmp")
         binds = [f"{binary}:/usr/local/bin/ckpt:ro", f"{HERE}:/opt/bench:ro"]
         arguments = [TESTHOSTS, "up", "--session", self.session]
         for bind in binds:
@@ -46,7 +45,6 @@ class Host:
     def close(self):
         self.up.stdin.close()
         self.up.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def outside(self, path):
         """A path below one of the host's plain directories, as the machine sees it."""

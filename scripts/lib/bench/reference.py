@@ -75,8 +75,8 @@ def reading(host, archive, content):
     one_core = hashed["own_cpu"] * (stored + content) / stored + decoded["own_cpu"]
     return {
         "verify": verify["wall"], "verify_cpu": verify["user"] + verify["system"], "verify_memory": verify["memory"],
-        "one_core": one_core, "sha256_bytes_per_second": stored / hashed["own_cpu"],
-        "zstd_bytes_per_second": content / decoded["own_cpu"], "verify_share": one_core / cores / verify["wall"],
+        "verify_share": one_core / cores / verify["wall"], "one_core": one_core, "others": verify["others"],
+        "sha256_bytes_per_second": stored / hashed["own_cpu"], "zstd_bytes_per_second": content / decoded["own_cpu"],
         "inspect": quick(host, f"ckpt inspect {archive}"), "ls": quick(host, f"ckpt ls {archive}"),
     }
 

@@ -86,6 +86,8 @@ def reading_table(found):
     return table(["reading ckpt's archive", ""], [
         ["verify", f"{seconds(found['verify'])} s"],
         ["of that, SHA-256 and zstd decoding on all cores", f"{found['verify_share']['median']:.0%}"],
+        ["CPU seconds of verify, and of SHA-256 and zstd decoding alone",
+         f"{found['verify_cpu']['median']:.2f}, {found['one_core']['median']:.2f}"],
         ["one core: SHA-256, zstd decoding", f"{gigabytes('sha256_bytes_per_second')}, {gigabytes('zstd_bytes_per_second')}"],
         ["inspect, ls", f"{milliseconds('inspect')}, {milliseconds('ls')}"],
     ])
@@ -122,14 +124,21 @@ def bars_table(bars):
         for bar in bars])
 
 
-def machine(found):
+def machine(found, figures):
     return (f"{found['cpu']}, {found['cores']} cores, {found['memory'] / (1 << 30):.0f} GiB, Linux {found['kernel']}; CRIU {found['criu']}, "
-            f"runc {found['runc']}, podman {found['podman']}. Medians of {found['rounds']}, least and most in brackets. Load of the "
-            f"machine when it began: {found['load']:.1f}.")
+            f"runc {found['runc']}, podman {found['podman']}. Medians of {found['rounds']}, least and most in brackets. Other "
+            f"programs used {others(figures)} of the processors meanwhile.")
+
+
+def others(figures):
+    """The largest median of any step."""
+    steps = (step for peers in figures.values() for found in peers.values() for step in found.values())
+    shares = [step["others"]["median"] for step in steps if "others" in step]
+    return f"at most {max(shares):.0%}"
 
 
 def render(about, figures, bars):
-    parts = [machine(about)]
+    parts = [machine(about, figures)]
     for size, peers in sorted(figures.items()):
         parts += size_tables(size, peers)
     parts += ["### What must be reached", bars_table(bars)]
