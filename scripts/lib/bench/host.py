@@ -89,3 +89,23 @@ class Host:
         if result.pop("status"):
             raise Failed(f"{script}\n{result['output'][-2000:]}")
         return result
+
+
+class Hosts:
+    """The host of a run; another one after something failed in it."""
+
+    def __init__(self, binary):
+        self.binary, self.host = binary, None
+
+    def __enter__(self):
+        self.host = Host(self.binary)
+        return self
+
+    def __exit__(self, *_):
+        if self.host:
+            self.host.close()
+
+    def renew(self):
+        self.host, before = None, self.host
+        before.close()
+        self.host = Host(self.binary)
