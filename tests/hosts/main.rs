@@ -11,6 +11,7 @@
 #[path = "../support/hosts.rs"]
 mod support;
 
+mod bench;
 mod container;
 mod continuity;
 mod files;
