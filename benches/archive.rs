@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 
 use archives::{manifest, memory, options, path};
-use ckpt::archive::{Digest, Indexed, Reader, ReaderOptions, Writer, WriterOptions};
+use ckpt::archive::{Compression, Digest, Indexed, Reader, ReaderOptions, Writer, WriterOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Enough frames that starting threads does not count.
@@ -90,6 +90,59 @@ fn writer(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Words, as logs and sources have them: no window finds a whole earlier line again.
+fn text(length: usize) -> Vec<u8> {
+    let words = memory(1 << 15, 2);
+    let lines = (0_usize..).flat_map(|number| {
+        let at = number.wrapping_mul(2_654_435_761) % (words.len() - 16);
+        let word = &words[at..at + 4 + number % 9];
+        word.iter().map(|byte| b'a' + byte % 24).chain([b' '])
+    });
+    lines.take(length).collect()
+}
+
+/// What no compressor shrinks.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(length);
+    bytes
+}
+
+/// What the memory of a process is made of, each by itself: frames of zeros and of noise should cost little more than SHA-256.
+fn classes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("write a class");
+    group.throughput(Throughput::Bytes(SIZE as u64)).sample_size(10);
+    let classes = [
+        ("zero", vec![0; SIZE]),
+        ("text", text(SIZE)),
+        ("noise", noise(SIZE)),
+        ("heap", memory(SIZE, 1)),
+    ];
+    for (name, content) in &classes {
+        for (how, compression) in [
+            ("zstd", Compression::ZSTD),
+            ("zstd auto", Compression::ZSTD.adaptive()),
+            ("gzip", Compression::GZIP),
+        ] {
+            let options = WriterOptions {
+                compression,
+                ..options("zstd")
+            };
+            group.bench_function(BenchmarkId::new(how, name), |bencher| {
+                bencher.iter(|| write(black_box(content), options, io::sink()));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn reader(criterion: &mut Criterion) {
     let content = memory(SIZE, 1);
     let mut group = criterion.benchmark_group("verify");
@@ -138,5 +191,5 @@ fn indexed(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parts, writer, reader, indexed);
+criterion_group!(benches, parts, writer, classes, reader, indexed);
 criterion_main!(benches);

@@ -20,6 +20,10 @@ use super::writer::Summary;
 /// Only root reads a container's memory.
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
+/// Bytes after which the kernel is asked to begin writing them to disk: much at once, and little left for the end, when the
+/// container stands still until all of it is there.
+const WRITE_BACK: u64 = 8 << 20;
+
 /// Proof that an archive is complete and, where it is a file, on disk under its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -51,9 +55,21 @@ impl Durable {
 pub struct Sink {
     file: File,
     target: Option<Target>,
+    /// Bytes written, and how many of them the kernel was asked to write to disk.
+    written: u64,
+    begun: u64,
 }
 
 impl Sink {
+    fn new(file: File, target: Option<Target>) -> Self {
+        Self {
+            file,
+            target,
+            written: 0,
+            begun: 0,
+        }
+    }
+
     /// A sink that becomes the file `path` when it is committed. Where `path` is a FIFO or a device, it is written to.
     ///
     /// # Errors
@@ -71,10 +87,7 @@ impl Sink {
                 let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
                 let file =
                     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| failed("open it", path, errno))?;
-                Ok(Self {
-                    file: file.into(),
-                    target: None,
-                })
+                Ok(Self::new(file.into(), None))
             }
         }
     }
@@ -93,15 +106,13 @@ impl Sink {
         let directory = rustix::fs::open(parent, flags, Mode::empty())
             .map_err(|errno| failed("open the directory", parent, errno))?;
         let (file, temporary) = create_in(&directory).map_err(|errno| failed("create a file in it", parent, errno))?;
-        Ok(Self {
-            file: file.into(),
-            target: Some(Target {
-                directory,
-                path,
-                name,
-                temporary,
-            }),
-        })
+        let target = Target {
+            directory,
+            path,
+            name,
+            temporary,
+        };
+        Ok(Self::new(file.into(), Some(target)))
     }
 
     /// A sink that writes to standard output.
@@ -115,19 +126,13 @@ impl Sink {
             path: "standard output".into(),
             source,
         };
-        Ok(Self {
-            file: stdout.map_err(failed)?.into(),
-            target: None,
-        })
+        Ok(Self::new(stdout.map_err(failed)?.into(), None))
     }
 
     /// A sink that writes to an open pipe or socket.
     #[must_use]
     pub fn pipe(pipe: OwnedFd) -> Self {
-        Self {
-            file: pipe.into(),
-            target: None,
-        }
+        Self::new(pipe.into(), None)
     }
 
     /// Another handle of the file, to write at an offset; `None` where it is a pipe or a device.
@@ -160,9 +165,23 @@ impl Sink {
     }
 }
 
+impl Sink {
+    /// Has what was written go to disk while the next part is being made.
+    fn write_back(&mut self) {
+        let due = self.written - self.begun;
+        if self.target.is_some() && due >= WRITE_BACK {
+            crate::sys::writeback::start(&self.file, self.begun, due);
+            self.begun = self.written;
+        }
+    }
+}
+
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        self.write_back();
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -311,6 +330,18 @@ mod tests {
             0o600
         );
         assert_eq!(names(directory.path()), ["a.ckpt"]);
+    }
+
+    #[test]
+    fn what_goes_to_disk_early_is_all_there() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("a.ckpt");
+        let piece: Vec<u8> = (0..WRITE_BACK / 3 + 1).map(|at| (at % 251) as u8).collect();
+        let mut sink = Sink::create(&path).expect("sink");
+        (0..10).for_each(|_| sink.write_all(&piece).expect("written"));
+        assert!(sink.begun > 2 * WRITE_BACK && sink.written - sink.begun < WRITE_BACK);
+        let _ = sink.commit(&SUMMARY).expect("committed");
+        assert!(std::fs::read(&path).expect("file") == piece.repeat(10));
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod space;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod writeback;
