@@ -362,11 +362,10 @@ mod tests {
     #[test]
     fn a_frame_read_by_its_place_is_one_frame() {
         let content = vec![7; 70_000];
-        for compression in &ALL[..2] {
-            let codec = compression.codec();
+        for codec in [Codec::Zstd, Codec::Gzip] {
             let decoder = Decoder::new(codec).expect("decoder");
             for (stored, class) in [
-                (encode(*compression, &content), Class::Compressed),
+                (encode(codec, 5, &content), Class::Compressed),
                 (store(codec, &content), Class::Stored),
             ] {
                 let expected = Head {
