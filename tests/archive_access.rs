@@ -13,7 +13,7 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ckpt::archive::{Entry, Indexed, ReaderOptions, Source, Staged};
+use ckpt::archive::{Entry, Indexed, ReaderOptions, Source, Staged, Treatment};
 use ckpt::event::Silent;
 use support::archives::{self, Build, options, sample};
 
@@ -113,6 +113,55 @@ fn staging_hands_out_every_entry() {
             feeder.into_iter().for_each(|feeder| feeder.join().expect("fed"));
         }
     }
+}
+
+/// A lazy import stages what is small, and reads nothing else beforehand.
+#[test]
+fn what_is_left_in_the_archive_is_checked_when_it_is_read() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (mut archive, _) = Build::sample().finish();
+    let lazily = |archive: &[u8]| {
+        let source = Source::new(file(directory.path(), archive).into(), Path::new("archive")).expect("source");
+        let options = ReaderOptions::default();
+        let staged =
+            Staged::receive_as(source, directory.path(), options, &Treatment::lazy, &Silent).expect("received");
+        staged.verify().expect("verified")
+    };
+    let staged = lazily(&archive);
+    let large = |name: &str| name.ends_with(".tar") || name.starts_with("checkpoint/pages-");
+    let small: Vec<&str> = sample()
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !large(name))
+        .collect();
+    let mut staged_there = staged_names(staged.path());
+    staged_there.sort();
+    let mut expected = small.clone();
+    expected.sort_unstable();
+    assert_eq!(staged_there, expected);
+    for (name, content) in sample() {
+        let limit = content.len() as u64;
+        assert!(staged.read(name, limit).expect(name).expect(name) == content, "{name}");
+    }
+    let archived = staged.archive().expect("a file").index();
+    let place = archived.find("checkpoint/pages-1.img").expect("entry").offset;
+    let mut before = 0;
+    let in_frames = archived.frames().iter().take_while(|frame| {
+        before += u64::from(frame.content);
+        before <= place
+    });
+    let at: usize = in_frames.map(|frame| frame.stored as usize).sum();
+    drop(staged);
+    archive[at + 30] ^= 1;
+    let staged = lazily(&archive);
+    for name in small {
+        staged.read(name, u64::MAX).expect(name);
+    }
+    let error = staged.read("checkpoint/pages-1.img", u64::MAX).expect_err("damaged");
+    assert!(
+        error.to_string().starts_with("entry checkpoint/pages-1.img: frame "),
+        "{error}"
+    );
 }
 
 #[test]

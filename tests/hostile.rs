@@ -54,6 +54,25 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// By frames, as an import of a file does it; also bits of what is not staged.
+    #[test]
+    fn any_flipped_bit_of_a_file_is_seen_before_it_is_used(codec in 0_usize..3, at: prop::sample::Index, bit in 0..8) {
+        let mut archive = Build::small().options(options(CODECS[codec])).bytes();
+        let at = at.index(archive.len());
+        archive[at] ^= 1_u8 << bit;
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("archive");
+        std::fs::write(&path, &archive).expect("written");
+        let source = Source::open(&path).expect("file");
+        let staged = Staged::receive(source, directory.path(), ReaderOptions::default(), &Silent).and_then(Staged::verify);
+        prop_assert_eq!(staged.err().expect("must be refused").kind(), ErrorKind::Archive);
+        prop_assert_eq!(std::fs::read_dir(directory.path()).expect("directory").count(), 1);
+    }
+}
+
 /// Everything but the data is at the end, in many small regions.
 #[test]
 fn flipped_bits_all_over_the_end_are_seen() {
@@ -142,6 +161,30 @@ fn nothing_of_them_is_left_after_staging() {
                 "{}",
                 defect.name
             );
+        }
+    }
+}
+
+/// The same words as those of `ckpt verify`, however many threads see it.
+#[test]
+fn staging_by_frames_names_them_as_reading_does() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("archive");
+    for defect in defects::all() {
+        std::fs::write(&path, &defect.archive).expect("written");
+        let at_all = |threads: usize| {
+            let options = ReaderOptions {
+                threads: threads.try_into().expect("not zero"),
+                ..ReaderOptions::default()
+            };
+            let source = Source::open(&path).expect("file");
+            let staged = Staged::receive(source, directory.path(), options, &Silent).and_then(Staged::verify);
+            staged.err().expect(defect.name).to_string()
+        };
+        assert_eq!(at_all(1), at_all(3), "{}", defect.name);
+        let in_content = defect.message.contains("digest in") || defect.message.contains("padding");
+        if in_content {
+            assert_eq!(at_all(2), defect.message, "{}", defect.name);
         }
     }
 }

@@ -19,6 +19,7 @@ use super::pool::{Buffers, Content, Pool};
 /// A frame as it is in the file.
 pub(super) struct Stored {
     pub bytes: Vec<u8>,
+    /// Of a frame that was taken by the index, only the size of the content is known.
     pub head: Head,
     pub offset: u64,
     /// What its digest must be, where that is known beforehand.
@@ -54,21 +55,31 @@ pub(super) fn decode(decoder: &mut Decoder, buffers: &Buffers, frame: Stored) ->
         expected,
     } = frame;
     let digest = Digest::of(&bytes);
-    let content = if expected.is_some_and(|expected| expected != digest) {
-        Err(FrameProblem::Digest)
-    } else {
-        let mut content = buffers.get();
-        decoder.decode(&bytes, head, &mut content).map(|()| {
-            let length = content.len();
-            Content::new(content, length, buffers)
-        })
+    let checked = match expected {
+        Some(expected) if expected != digest => Err(FrameProblem::Digest),
+        Some(_) => head_as_listed(decoder, &bytes, head),
+        None => Ok(head),
     };
+    let content = checked.and_then(|head| {
+        let mut content = buffers.get();
+        decoder.decode(&bytes, head, &mut content)?;
+        let length = content.len();
+        Ok(Content::new(content, length, buffers))
+    });
     Decoded {
         content,
         stored: bytes,
         head,
         offset,
         digest,
+    }
+}
+
+/// The head of a frame that was taken from where the index says, not split from what is before it.
+fn head_as_listed(decoder: &Decoder, bytes: &[u8], listed: Head) -> Result<Head, FrameProblem> {
+    match decoder.head(bytes)? {
+        head if head.content == listed.content => Ok(head),
+        _ => Err(FrameProblem::Decode),
     }
 }
 

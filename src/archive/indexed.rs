@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use super::deframer::Stored;
 use super::digest::Digest;
@@ -200,6 +201,14 @@ impl Indexed {
     /// Where the content of a frame begins in the uncompressed stream.
     pub(super) fn frame_start(&self, number: usize) -> u64 {
         self.starts[number].1
+    }
+
+    /// The numbers of the frames that have content of an entry.
+    pub(super) fn frames_of(&self, entry: &Entry) -> Range<usize> {
+        match entry.size {
+            0 => 0..0,
+            size => self.frame_at(entry.offset)..self.frame_at(entry.offset + size - 1) + 1,
+        }
     }
 
     /// The digest of an entry's content.

@@ -1,15 +1,17 @@
 //! The content of one entry of an archive in a file.
 //!
-//! Invariant: bytes are handed out after the digest of their frame was checked; of a plain tar, which has no frames, the last
-//! bytes only after that of the entry.
+//! Invariants: bytes are handed out after the digest of their frame was checked (a plain tar has no frames), the last ones only
+//! after that of the entry.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::contenthash::{ContentHash, Span};
 use super::deframer::{DecodePool, Decoded, decode, decode_pool};
-use super::digest::Hasher;
+use super::digest::{Digest, Hasher};
 use super::error::{Error, FrameProblem};
 use super::framer::depth;
 use super::frames::{Codec, Decoder};
@@ -47,7 +49,7 @@ impl<'a> Serial<'a> {
         self.current = None;
         let stored = self.archive.stored(number, std::mem::take(&mut self.spare))?;
         let decoded = decode(&mut self.decoder, &self.buffers, stored);
-        let content = take(decoded, number, entry, &mut self.spare)?;
+        let content = take(decoded, number, || entry.to_string(), &mut self.spare)?;
         self.current = Some((number, content.clone()));
         Ok(content)
     }
@@ -65,14 +67,21 @@ impl<'a> Serial<'a> {
 }
 
 /// The content of a decoded frame, or what is wrong with it.
-fn take(decoded: Decoded, number: usize, entry: &ArchivePath, spare: &mut Vec<u8>) -> Result<Arc<Content>, Error> {
+pub(super) fn take(
+    decoded: Decoded,
+    number: usize,
+    entry: impl FnOnce() -> String,
+    spare: &mut Vec<u8>,
+) -> Result<Arc<Content>, Error> {
     *spare = decoded.stored;
-    let entry = entry.to_string();
     decoded.content.map_err(|problem| match problem {
-        FrameProblem::Digest => Error::FrameDigest { entry, frame: number },
+        FrameProblem::Digest => Error::FrameDigest {
+            entry: entry(),
+            frame: number,
+        },
         problem => Error::Frame {
             offset: decoded.offset,
-            entry,
+            entry: entry(),
             problem,
         },
     })
@@ -87,8 +96,31 @@ enum Lane<'a> {
         spare: VecDeque<Vec<u8>>,
         depth: usize,
     },
-    /// A plain tar: read and hashed.
-    Plain { hasher: Hasher, buffers: Buffers },
+    /// A plain tar.
+    Plain { buffers: Buffers },
+}
+
+/// Hashes the content as it is read.
+enum Hash {
+    Here(Hasher),
+    /// Beside whoever takes the content.
+    Beside(ContentHash),
+}
+
+impl Hash {
+    /// The next content; returns the digest of all of it with the last.
+    fn update(&mut self, content: &Arc<Content>, range: Range<usize>, last: bool) -> Result<Option<Digest>, Error> {
+        match self {
+            Self::Here(hasher) => {
+                hasher.update(content.get(range).unwrap_or_default());
+                Ok(last.then(|| hasher.take()))
+            }
+            Self::Beside(hash) => {
+                hash.submit(content.clone(), vec![Span { range, last }]);
+                Ok(if last { hash.finish()?.pop() } else { None })
+            }
+        }
+    }
 }
 
 /// The content of one entry. Errors of [`Read`] carry an [`Error`], see [`Error::from_io`].
@@ -96,6 +128,7 @@ pub struct IndexedEntry<'a> {
     archive: &'a Indexed,
     position: usize,
     lane: Lane<'a>,
+    hash: Hash,
     /// Frames that are to be submitted, and the one that comes out next.
     submit: usize,
     next: usize,
@@ -107,14 +140,10 @@ pub struct IndexedEntry<'a> {
 
 impl<'a> IndexedEntry<'a> {
     pub(super) fn new(archive: &'a Indexed, position: usize, threads: NonZeroUsize) -> Result<Self, Error> {
-        let Entry { offset, size, .. } = archive.index().entries[position];
-        let (first, end) = match size {
-            0 => (0, 0),
-            _ => (archive.frame_at(offset), archive.frame_at(offset + size - 1) + 1),
-        };
+        let entry = &archive.index().entries[position];
+        let Range { start: first, end } = archive.frames_of(entry);
         let lane = match archive.index().codec {
             Codec::None => Lane::Plain {
-                hasher: Hasher::default(),
                 buffers: Buffers::new(1),
             },
             _ if end - first <= 2 => Lane::Serial(Serial::new(archive)?),
@@ -128,16 +157,21 @@ impl<'a> IndexedEntry<'a> {
                 }
             }
         };
+        let hash = match lane {
+            Lane::Pool { .. } => Hash::Beside(ContentHash::new()?),
+            _ => Hash::Here(Hasher::default()),
+        };
         Ok(Self {
             archive,
             position,
             lane,
+            hash,
             submit: first,
             next: first,
             end,
             current: None,
             at: 0,
-            remaining: size,
+            remaining: entry.size,
         })
     }
 
@@ -183,10 +217,30 @@ impl<'a> IndexedEntry<'a> {
     fn load(&mut self) -> Result<(), Error> {
         let offset = self.offset();
         self.current = None;
+        let (content, at) = match &mut self.lane {
+            Lane::Plain { .. } => (self.piece(offset)?, 0),
+            _ => (self.frame()?, (offset - self.archive.frame_start(self.next)) as usize),
+        };
+        self.next += 1;
+        let count = usize::try_from(self.remaining)
+            .unwrap_or(usize::MAX)
+            .min(content.len() - at);
+        let last = count as u64 == self.remaining;
+        let found = self.hash.update(&content, at..at + count, last)?;
+        if last && found != Some(self.archive.digest(self.position)) {
+            return Err(Error::Digest {
+                entry: self.entry().path.to_string(),
+            });
+        }
+        (self.current, self.at) = (Some(content), at);
+        Ok(())
+    }
+
+    /// The next frame.
+    fn frame(&mut self) -> Result<Arc<Content>, Error> {
         let entry = &self.archive.index().entries[self.position];
-        let content = match &mut self.lane {
-            Lane::Plain { .. } => return self.load_plain(offset),
-            Lane::Serial(serial) => serial.frame(self.next, &entry.path)?,
+        match &mut self.lane {
+            Lane::Serial(serial) => serial.frame(self.next, &entry.path),
             Lane::Pool { pool, spare, depth } => {
                 while self.submit < self.end && pool.pending() < *depth {
                     let bytes = spare.pop_front().unwrap_or_default();
@@ -195,34 +249,24 @@ impl<'a> IndexedEntry<'a> {
                 }
                 let decoded = pool.wait()?.ok_or(Error::Poisoned)?;
                 let mut stored = Vec::new();
-                let content = take(decoded, self.next, &entry.path, &mut stored)?;
+                let content = take(decoded, self.next, || entry.path.to_string(), &mut stored)?;
                 spare.push_back(stored);
-                content
+                Ok(content)
             }
-        };
-        self.at = (offset - self.archive.frame_start(self.next)) as usize;
-        self.next += 1;
-        self.current = Some(content);
-        Ok(())
+            Lane::Plain { .. } => Err(Error::Poisoned),
+        }
     }
 
-    fn load_plain(&mut self, offset: u64) -> Result<(), Error> {
-        let entry = &self.archive.index().entries[self.position];
-        let Lane::Plain { hasher, buffers } = &mut self.lane else {
-            return Ok(());
+    /// The next piece of a plain tar.
+    fn piece(&mut self, offset: u64) -> Result<Arc<Content>, Error> {
+        let Lane::Plain { buffers } = &self.lane else {
+            return Err(Error::Poisoned);
         };
         let count = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(FRAME_SIZE);
         let mut bytes = buffers.get();
         bytes.resize(count, 0);
         self.archive.at().read_into(offset, &mut bytes)?;
-        hasher.update(&bytes);
-        if count as u64 == self.remaining && hasher.take() != self.archive.digest(self.position) {
-            return Err(Error::Digest {
-                entry: entry.path.to_string(),
-            });
-        }
-        (self.current, self.at) = (Some(Content::new(bytes, count, buffers)), 0);
-        Ok(())
+        Ok(Content::new(bytes, count, buffers))
     }
 }
 

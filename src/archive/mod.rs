@@ -11,9 +11,11 @@
 
 mod compress;
 mod contenthash;
+mod crew;
 mod deframer;
 mod digest;
 mod error;
+mod extract;
 pub mod format;
 mod framer;
 mod frames;
@@ -38,6 +40,7 @@ mod segment;
 mod sink;
 mod source;
 mod sparse;
+mod stagedir;
 mod staging;
 mod sums;
 mod tail;
@@ -46,6 +49,7 @@ mod writer;
 
 pub use digest::{Digest, NotADigest};
 pub use error::{Error, FrameProblem, HeaderProblem, NameProblem, TailProblem, TrailerProblem};
+pub use extract::Treatment;
 pub use frames::{Codec, Compression, Level};
 pub use index::{Entry, Frame, Index};
 pub use indexed::Indexed;

@@ -21,16 +21,10 @@ impl SparseFile {
         Self { file, length: 0 }
     }
 
-    /// Appends content. Runs of blocks that are not zero are written with one call.
-    pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let data = run(bytes, self.length, false);
-            self.file.write_all_at(&bytes[..data], self.length)?;
-            self.length += data as u64;
-            let hole = run(&bytes[data..], self.length, true);
-            self.length += hole as u64;
-            bytes = &bytes[data + hole..];
-        }
+    /// Appends content.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write_at(&self.file, bytes, self.length)?;
+        self.length += bytes.len() as u64;
         Ok(())
     }
 
@@ -38,6 +32,18 @@ impl SparseFile {
     pub(super) fn finish(self) -> io::Result<()> {
         self.file.set_len(self.length)
     }
+}
+
+/// Writes content to where the file has nothing yet. Runs of blocks that are not zero are written with one call.
+pub(super) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let data = run(bytes, offset, false);
+        file.write_all_at(&bytes[..data], offset)?;
+        let hole = run(&bytes[data..], offset + data as u64, true);
+        offset += (data + hole) as u64;
+        bytes = &bytes[data + hole..];
+    }
+    Ok(())
 }
 
 /// Length of the run of blocks at the beginning that are zero, or are not. Blocks are those of the file.

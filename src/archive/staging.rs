@@ -3,46 +3,69 @@
 //! ```text
 //! Staged::receive(source, …) -> Staged<Unverified> -> verify() -> Staged<Verified> -> open(name), path(), keep()
 //! ```
-//! Invariants: only a `Staged<Verified>` hands out content. Entries are created in a directory that this process has just
-//! made, by names of one component, exclusively and without following links. What is staged is removed on drop.
-//! Of a file in which one can seek, nested tars are not staged: import reads them from the archive.
+//! A file with frames is extracted by several threads, see [`super::extract`]; a pipe, or a plain tar, is read from front to
+//! back. Invariants: only a `Staged<Verified>` hands out content. What is staged is removed on drop. Of a file in which one can
+//! seek, nested tars are not staged: import reads them from the archive.
+//!
+//! What is checked of a file with frames, and when: the end, the index and every header before anything else; every frame
+//! against its digest before it is decoded; the content of small entries against `SHA256SUMS` in [`Staged::verify`], that of
+//! entries which are read from the archive at their end. Of memory pages, which are nearly all of an archive, only the frames:
+//! `index.json` has their digests, and `SHA256SUMS` the digest of `index.json`, so the identity of the archive covers every
+//! byte of them without a second digest of the same.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::digest::Digest;
 use super::error::Error;
-use super::format::{DIRECTORIES, MANIFEST, place};
-use super::index::Entry;
+use super::extract::{Extraction, Treatment, check_bounds, check_digests};
+use super::format::{MANIFEST, pages_number};
+use super::frames::Codec;
+use super::index::{Entry, Index};
 use super::indexed::Indexed;
 use super::indexed_entry::IndexedEntry;
-use super::path::ArchivePath;
-use super::reader::{EntryReader, Proof, Reader, ReaderOptions};
+use super::reader::{EntryReader, Reader, ReaderOptions};
 use super::source::Source;
 use super::sparse::SparseFile;
+use super::stagedir::Directory;
 use crate::event::{Event, Events, Phase};
 use crate::manifest::Manifest;
 
 /// Content between two [`Event::Progress`].
 const PROGRESS: u64 = 16 << 20;
 
-/// Everything was received; nothing of it was checked against the digests.
-pub struct Unverified {
-    reader: Reader<Source>,
-    file: Option<File>,
+/// What is done with each entry of an archive in which one can seek. What comes through a pipe is staged.
+pub type Treat<'a> = &'a dyn Fn(&Entry) -> Treatment;
+
+/// Everything was received; not all of it was checked.
+pub struct Unverified(Received);
+
+/// How it was received.
+enum Received {
+    /// From front to back. The file, where one can seek in it.
+    Stream {
+        reader: Box<Reader<Source>>,
+        file: Option<File>,
+        treatments: Vec<Treatment>,
+    },
+    /// By the frames that the index lists.
+    Frames {
+        archive: Box<Indexed>,
+        treatments: Vec<Treatment>,
+        threads: NonZeroUsize,
+    },
 }
 
-/// Every byte was checked.
+/// Every byte that is handed out was checked, or is when it is read from the archive.
 pub struct Verified {
-    proof: Proof,
+    identity: Digest,
+    index: Index,
     manifest: Manifest,
-    archive: Option<Indexed>,
+    treatments: Vec<Treatment>,
+    archive: Option<Box<Indexed>>,
 }
 
 /// See the module.
@@ -52,12 +75,27 @@ pub struct Staged<S> {
 }
 
 impl Staged<Unverified> {
-    /// Receives an archive into a new directory in `parent`. Progress is told in bytes of the archive as it is stored.
+    /// Receives an archive into a new directory in `parent`, each entry as [`Treatment::eager`] says. Progress is told in
+    /// bytes of the archive as it is stored.
     ///
     /// # Errors
     /// Whatever may be wrong with the archive as far as it can be known before the end; [`Error::File`] where something
     /// cannot be staged.
     pub fn receive(source: Source, parent: &Path, options: ReaderOptions, events: &dyn Events) -> Result<Self, Error> {
+        Self::receive_as(source, parent, options, &Treatment::eager, events)
+    }
+
+    /// The same, each entry as `treat` says.
+    ///
+    /// # Errors
+    /// As [`Staged::receive`].
+    pub fn receive_as(
+        source: Source,
+        parent: &Path,
+        options: ReaderOptions,
+        treat: Treat<'_>,
+        events: &dyn Events,
+    ) -> Result<Self, Error> {
         events.emit(Event::Phase {
             phase: Phase::Verify,
             total: source.length(),
@@ -67,47 +105,159 @@ impl Staged<Unverified> {
             length: source.length().or(options.length),
             ..options
         };
-        let mut reader = Reader::new(source, options)?;
+        let progress = Progress::new(events);
+        if let Some(file) = file.as_ref().filter(|file| has_frames(file)) {
+            let file = file.try_clone().map_err(|source| Error::Read { offset: 0, source })?;
+            return Self::extract(Indexed::open(file)?, parent, options, treat, &progress);
+        }
+        Self::read(source, file, parent, options, treat, &progress)
+    }
+
+    /// By frames.
+    fn extract(
+        archive: Indexed,
+        parent: &Path,
+        options: ReaderOptions,
+        treat: Treat<'_>,
+        progress: &Progress<'_>,
+    ) -> Result<Self, Error> {
+        check_bounds(&archive, &options.limits)?;
+        let directory = Directory::create(parent)?;
+        let treatments: Vec<Treatment> = archive.index().entries().iter().map(treat).collect();
+        let threads = options.threads;
+        Extraction::new(&archive, &directory, treatments.clone()).run(threads, &|stored| progress.more(stored))?;
+        let archive = Box::new(archive);
+        Ok(Self {
+            directory,
+            state: Unverified(Received::Frames {
+                archive,
+                treatments,
+                threads,
+            }),
+        })
+    }
+
+    /// From front to back.
+    fn read(
+        source: Source,
+        file: Option<File>,
+        parent: &Path,
+        options: ReaderOptions,
+        treat: Treat<'_>,
+        progress: &Progress<'_>,
+    ) -> Result<Self, Error> {
+        let mut reader = Box::new(Reader::new(source, options)?);
         let directory = Directory::create(parent)?;
         directory.write(MANIFEST, reader.manifest_text())?;
-        let mut progress = Progress { events, reported: 0 };
+        let mut treatments = vec![Treatment::Stage];
         while let Some(mut entry) = reader.next()? {
-            let nested = place(&entry.entry().path)?.kind.nested_tar;
-            if !(nested && file.is_some()) {
-                directory.receive(&mut entry, &mut progress)?;
+            let treatment = match &file {
+                Some(_) => treat(entry.entry()),
+                None => Treatment::Stage,
+            };
+            treatments.push(treatment);
+            if treatment == Treatment::Stage {
+                receive(&directory, &mut entry, progress)?;
             }
             progress.at(reader.stored_bytes());
         }
         Ok(Self {
             directory,
-            state: Unverified { reader, file },
+            state: Unverified(Received::Stream {
+                reader,
+                file,
+                treatments,
+            }),
         })
     }
 
     /// The manifest as it was received: to refuse early, not to act on.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
-        self.state.reader.manifest()
+        match &self.state.0 {
+            Received::Stream { reader, .. } => reader.manifest(),
+            Received::Frames { archive, .. } => archive.manifest(),
+        }
     }
 
-    /// Checks the end of the archive, and with it every byte.
+    /// Checks what was not checked on the way.
     ///
     /// # Errors
     /// Whatever is wrong with the archive; what was staged is removed.
     pub fn verify(self) -> Result<Staged<Verified>, Error> {
-        let Unverified { reader, file } = self.state;
-        let manifest = reader.manifest().clone();
-        let proof = reader.finish()?;
-        let archive = file.map(|file| Indexed::verified(file, &proof, manifest.clone()));
-        Ok(Staged {
-            directory: self.directory,
-            state: Verified {
-                proof,
-                manifest,
+        let Self { directory, state } = self;
+        let state = match state.0 {
+            Received::Stream {
+                reader,
+                file,
+                treatments,
+            } => verify_stream(*reader, file, treatments)?,
+            Received::Frames {
                 archive,
-            },
-        })
+                treatments,
+                threads,
+            } => verify_frames(archive, treatments, &directory, threads)?,
+        };
+        Ok(Staged { directory, state })
     }
+}
+
+/// Checks the end of the archive, and with it every byte.
+fn verify_stream(reader: Reader<Source>, file: Option<File>, treatments: Vec<Treatment>) -> Result<Verified, Error> {
+    let manifest = reader.manifest().clone();
+    let proof = reader.finish()?;
+    let archive = file.map(|file| Box::new(Indexed::verified(file, &proof, manifest.clone())));
+    Ok(Verified {
+        identity: proof.identity,
+        index: proof.index,
+        manifest,
+        treatments,
+        archive,
+    })
+}
+
+/// Every frame was checked already; what is small is checked against `SHA256SUMS` as well.
+fn verify_frames(
+    archive: Box<Indexed>,
+    treatments: Vec<Treatment>,
+    directory: &Directory,
+    threads: NonZeroUsize,
+) -> Result<Verified, Error> {
+    check_digests(&archive, directory, threads, |entry| {
+        Treatment::eager(entry) == Treatment::Stage && pages_number(&entry.path).is_none()
+    })?;
+    Ok(Verified {
+        identity: archive.identity(),
+        index: archive.index().clone(),
+        manifest: archive.manifest().clone(),
+        treatments,
+        archive: Some(archive),
+    })
+}
+
+/// Whether the file has frames by which it can be read.
+fn has_frames(file: &File) -> bool {
+    let mut start = [0; 4];
+    let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0).unwrap_or(0);
+    Codec::detect(&start[..read]) != Codec::None
+}
+
+/// Writes the content of an entry, holes where it is zero.
+fn receive(directory: &Directory, entry: &mut EntryReader<'_, Source>, progress: &Progress<'_>) -> Result<(), Error> {
+    let path = entry.entry().path.clone();
+    let mut file = SparseFile::new(directory.create_file(&path)?);
+    let failed = |source| directory.failed("write it", &path, source);
+    loop {
+        let chunk = entry.chunk()?;
+        let count = chunk.len();
+        if count == 0 {
+            break;
+        }
+        file.append(chunk).map_err(failed)?;
+        entry.consume(count);
+        progress.at(entry.stored_bytes());
+    }
+    file.finish().map_err(failed)
 }
 
 impl Staged<Verified> {
@@ -120,19 +270,19 @@ impl Staged<Verified> {
     /// SHA-256 of `SHA256SUMS`.
     #[must_use]
     pub fn identity(&self) -> Digest {
-        self.state.proof.identity
-    }
-
-    /// What was verified.
-    #[must_use]
-    pub fn proof(&self) -> &Proof {
-        &self.state.proof
+        self.state.identity
     }
 
     /// The entries before `index.json`, in the order of the archive.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        self.state.proof.index.entries()
+        self.state.index.entries()
+    }
+
+    /// The archive itself, where one can seek in it.
+    #[must_use]
+    pub fn archive(&self) -> Option<&Indexed> {
+        self.state.archive.as_deref()
     }
 
     /// The directory that the entries are in. Nested tars may not be there, see [`Staged::open`].
@@ -147,15 +297,21 @@ impl Staged<Verified> {
     /// # Errors
     /// [`Error::File`]; of what is read, see [`IndexedEntry`].
     pub fn open(&self, name: &str, threads: NonZeroUsize) -> Result<Option<StagedEntry<'_>>, Error> {
-        let Some(entry) = self.state.proof.index.find(name) else {
+        let Verified {
+            index,
+            treatments,
+            archive,
+            ..
+        } = &self.state;
+        let Some(position) = index.entries.iter().position(|entry| entry.path.as_str() == name) else {
             return Ok(None);
         };
-        let nested = place(&entry.path)?.kind.nested_tar;
-        Ok(match self.state.archive.as_ref().filter(|_| nested) {
+        let staged = treatments.get(position) == Some(&Treatment::Stage);
+        Ok(match archive.as_ref().filter(|_| !staged) {
             Some(archive) => archive
                 .entry(name, threads)?
                 .map(|entry| StagedEntry::Archive(Box::new(entry))),
-            None => Some(StagedEntry::File(self.directory.open(&entry.path)?)),
+            None => Some(StagedEntry::File(self.directory.open(&index.entries[position].path)?)),
         })
     }
 
@@ -164,7 +320,7 @@ impl Staged<Verified> {
     /// # Errors
     /// As [`Staged::open`], and [`Error::TooLarge`] where it has more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Some(entry) = self.state.proof.index.find(name) else {
+        let Some(entry) = self.state.index.find(name) else {
             return Ok(None);
         };
         if entry.size > limit {
@@ -213,132 +369,35 @@ impl Read for StagedEntry<'_> {
     }
 }
 
-/// Reports how much of an archive was read.
+/// Reports how much of an archive was read, by several threads.
 struct Progress<'a> {
     events: &'a dyn Events,
-    reported: u64,
+    read: AtomicU64,
 }
 
-impl Progress<'_> {
-    fn at(&mut self, bytes: u64) {
-        if bytes >= self.reported + PROGRESS {
-            self.reported = bytes;
+impl<'a> Progress<'a> {
+    fn new(events: &'a dyn Events) -> Self {
+        Self {
+            events,
+            read: AtomicU64::new(0),
+        }
+    }
+
+    /// So many bytes more were read.
+    fn more(&self, bytes: u64) {
+        self.passed(self.read.fetch_add(bytes, Ordering::Relaxed), bytes);
+    }
+
+    /// So many bytes were read in all.
+    fn at(&self, bytes: u64) {
+        let before = self.read.swap(bytes, Ordering::Relaxed);
+        self.passed(before, bytes.saturating_sub(before));
+    }
+
+    fn passed(&self, before: u64, bytes: u64) {
+        let bytes = before + bytes;
+        if before / PROGRESS != bytes / PROGRESS {
             self.events.emit(Event::Progress { bytes });
         }
-    }
-}
-
-/// A private directory that is removed on drop.
-struct Directory {
-    path: PathBuf,
-    descriptor: OwnedFd,
-    keep: bool,
-}
-
-impl Directory {
-    /// Makes a directory of a new name in `parent`.
-    fn create(parent: &Path) -> Result<Self, Error> {
-        /// Attempts: names are of the process and a counter, so that only leftovers of a killed process collide.
-        const ATTEMPTS: u32 = 1000;
-        let process = std::process::id();
-        for attempt in 0..ATTEMPTS {
-            let path = parent.join(format!("ckpt-import-{process}-{attempt}"));
-            match rustix::fs::mkdirat(CWD, &path, Mode::RWXU) {
-                Ok(()) => {
-                    let descriptor = open_directory(CWD, &path).map_err(|errno| failed("open it", &path, errno))?;
-                    return Ok(Self {
-                        path,
-                        descriptor,
-                        keep: false,
-                    });
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failed("create a directory in it", parent, errno)),
-            }
-        }
-        Err(failed("create a directory in it", parent, Errno::EXIST))
-    }
-
-    /// Creates the file of an entry.
-    fn create_file(&self, name: &ArchivePath) -> Result<File, Error> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.at(name, flags)
-            .map_err(|errno| failed("create it", &self.path.join(name.as_str()), errno))
-    }
-
-    fn open(&self, name: &ArchivePath) -> Result<File, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.at(name, flags)
-            .map_err(|errno| failed("open it", &self.path.join(name.as_str()), errno))
-    }
-
-    /// Component by component: a name has no more than two, and neither is a link.
-    fn at(&self, name: &ArchivePath, flags: OFlags) -> Result<File, Errno> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        let Some(directory) = name.directory() else {
-            return rustix::fs::openat(&self.descriptor, name.as_str(), flags, mode).map(File::from);
-        };
-        debug_assert!(DIRECTORIES.contains(&directory), "the format has no other");
-        if flags.contains(OFlags::CREATE) {
-            match rustix::fs::mkdirat(&self.descriptor, directory, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        let beneath = open_directory(&self.descriptor, directory)?;
-        rustix::fs::openat(&beneath, name.file_name(), flags, mode).map(File::from)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
-        let mut file = self.create_file(&ArchivePath::try_from(name)?)?;
-        let failed = |source| Error::File {
-            operation: "write it",
-            path: self.path.join(name),
-            source,
-        };
-        io::Write::write_all(&mut file, content).map_err(failed)
-    }
-
-    /// Writes the content of an entry, holes where it is zero.
-    fn receive(&self, entry: &mut EntryReader<'_, Source>, progress: &mut Progress<'_>) -> Result<(), Error> {
-        let path = entry.entry().path.clone();
-        let mut file = SparseFile::new(self.create_file(&path)?);
-        let failed = |source| Error::File {
-            operation: "write it",
-            path: self.path.join(path.as_str()),
-            source,
-        };
-        loop {
-            let chunk = entry.chunk()?;
-            let count = chunk.len();
-            if count == 0 {
-                break;
-            }
-            file.append(chunk).map_err(failed)?;
-            entry.consume(count);
-            progress.at(entry.stored_bytes());
-        }
-        file.finish().map_err(failed)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-fn open_directory<P: rustix::path::Arg>(at: impl std::os::fd::AsFd, name: P) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, Mode::empty())
-}
-
-fn failed(operation: &'static str, path: &Path, errno: Errno) -> Error {
-    Error::File {
-        operation,
-        path: path.to_owned(),
-        source: errno.into(),
     }
 }

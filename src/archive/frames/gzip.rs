@@ -36,7 +36,24 @@ pub(in crate::archive) const END_MEMBER: usize = HEADER + EMPTY.len() + TRAILER;
 const EMPTY: [u8; 2] = [3, 0];
 
 pub(super) fn split<R: Read>(input: &mut Input<R>, stored: &mut Vec<u8>) -> Result<Next, SplitError> {
-    let start = input.peek(HEADER)?;
+    let Some((head, length)) = parse_header(input.peek(HEADER)?)? else {
+        return Ok(Next::Trailer);
+    };
+    take(input, length, stored)?;
+    Ok(Next::Frame(head))
+}
+
+/// The head of a member that is all of `stored`.
+pub(super) fn head(stored: &[u8]) -> Result<Head, SplitError> {
+    let start = &stored[..stored.len().min(HEADER)];
+    match parse_header(start)? {
+        Some((head, length)) if length == stored.len() => Ok(head),
+        _ => Err(FrameProblem::StoredSize.into()),
+    }
+}
+
+/// The head of a member and the length of all of it; `None` where it is the end member.
+fn parse_header(start: &[u8]) -> Result<Option<(Head, usize)>, SplitError> {
     let shown = start.len().min(START.len());
     if start[..shown.min(3)] != START[..shown.min(3)] {
         return Err(FrameProblem::Magic.into());
@@ -45,7 +62,7 @@ pub(super) fn split<R: Read>(input: &mut Input<R>, stored: &mut Vec<u8>) -> Resu
     let class = match header[13] {
         COMPRESSED => Class::Compressed,
         STORED => Class::Stored,
-        END => return Ok(Next::Trailer),
+        END => return Ok(None),
         _ => return Err(FrameProblem::Header.into()),
     };
     if header[..13] != START || header[14..16] != SUBFIELD {
@@ -56,8 +73,7 @@ pub(super) fn split<R: Read>(input: &mut Input<R>, stored: &mut Vec<u8>) -> Resu
     if !(HEADER + TRAILER..=stored_bound(content)).contains(&length) {
         return Err(FrameProblem::StoredSize.into());
     }
-    take(input, length, stored)?;
-    Ok(Next::Frame(Head { class, content }))
+    Ok(Some((Head { class, content }, length)))
 }
 
 fn word(bytes: &[u8]) -> u32 {

@@ -193,6 +193,19 @@ impl Decoder {
         })
     }
 
+    /// What the header of a frame says that was read by its place in the index: checked as [`split`] checks it.
+    pub(super) fn head(&self, stored: &[u8]) -> Result<Head, FrameProblem> {
+        let head = match self {
+            Self::Zstd(_) => zstd::head(stored),
+            Self::Gzip(_) => gzip::head(stored),
+            Self::None => Err(FrameProblem::Magic.into()),
+        };
+        head.map_err(|error| match error {
+            SplitError::Problem(problem) => problem,
+            SplitError::Truncated | SplitError::Read(_) => FrameProblem::Header,
+        })
+    }
+
     /// The content of a frame replaces what is in `content`. A stored frame is accepted only as [`store`] makes it.
     pub(super) fn decode(&mut self, stored: &[u8], head: Head, content: &mut Vec<u8>) -> Result<(), FrameProblem> {
         content.clear();
@@ -343,6 +356,28 @@ mod tests {
             let (codec, magic) = start[codec];
             bytes.splice(0..0, magic);
             let _ = decode(codec, &bytes);
+        }
+    }
+
+    #[test]
+    fn a_frame_read_by_its_place_is_one_frame() {
+        let content = vec![7; 70_000];
+        for codec in [Codec::Zstd, Codec::Gzip] {
+            let decoder = Decoder::new(codec).expect("decoder");
+            for (stored, class) in [
+                (encode(codec, 5, &content), Class::Compressed),
+                (store(codec, &content), Class::Stored),
+            ] {
+                let expected = Head {
+                    class,
+                    content: content.len(),
+                };
+                assert_eq!(decoder.head(&stored), Ok(expected), "{codec}");
+                let twice = [&stored[..], &stored[..]].concat();
+                for bad in [&stored[..stored.len() - 1], &stored[..10], &twice, &[stored[0]], &[]] {
+                    assert!(decoder.head(bad).is_err(), "{codec}: {} bytes", bad.len());
+                }
+            }
         }
     }
 

@@ -51,6 +51,16 @@ pub(super) fn split<R: Read>(input: &mut Input<R>, stored: &mut Vec<u8>) -> Resu
     Ok(Next::Frame(head))
 }
 
+/// The head of a frame that is all of `stored`.
+pub(super) fn head(stored: &[u8]) -> Result<Head, SplitError> {
+    let (head, _) = parse_header(&stored[..stored.len().min(MAX_HEADER)])?;
+    // The decoder would take several frames one after the other.
+    match zstd::zstd_safe::find_frame_compressed_size(stored) {
+        Ok(length) if length == stored.len() => Ok(head),
+        _ => Err(FrameProblem::Block.into()),
+    }
+}
+
 /// The head of a frame, and the length of its header.
 fn parse_header(start: &[u8]) -> Result<(Head, usize), SplitError> {
     let shown = start.len().min(MAGIC.len());
