@@ -118,6 +118,15 @@ impl Link {
         Ok(())
     }
 
+    /// The connection is no longer used: CRIU, which may be waiting to send more, is to know.
+    fn unmade(&self) {
+        if let Ok(mut made) = self.stream.lock()
+            && let Some(stream) = made.take()
+        {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     fn over(&self) -> PagesError {
         self.cut.store(true, Ordering::SeqCst);
         if self.is_stopped() {
@@ -217,6 +226,12 @@ struct Current {
     parent: Option<ParentMap>,
     /// Bytes of pages that are announced and were not taken yet.
     announced: u64,
+}
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        self.link.unmade();
+    }
 }
 
 impl<'a> Receiver<'a> {

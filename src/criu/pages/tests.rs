@@ -88,9 +88,8 @@ fn exchange(
             Ok(())
         };
         let result = all();
+        // A sender that has more to send is not left waiting.
         drop(receiver);
-        // So that the sender is not left waiting.
-        link.stop();
         drop(sending.join().unwrap());
         result.map(|()| contents).map_err(|error| (error, link.was_cut()))
     })
@@ -244,6 +243,27 @@ fn what_has_no_place_in_a_dump_is_named() {
         );
         assert_eq!(lost, expected.starts_with("CRIU closed"), "{whole}");
     }
+}
+
+#[test]
+fn a_sender_that_has_more_to_send_learns_that_nobody_receives() {
+    let images = tempfile::tempdir().unwrap();
+    let server = PageServer::listen().unwrap();
+    let link = Link::default();
+    thread::scope(|scope| {
+        let address = server.address().to_owned();
+        let sending = scope.spawn(move || {
+            let mut criu = Sender::connect(&address, HeaderForm::Wide);
+            criu.open(Destination::Task(1));
+            criu.send(Command::AddF, PE_PRESENT, 1 << 20, 0x10000);
+            let pages = vec![0; 1 << 20];
+            (0..64).try_for_each(|_| criu.stream.write_all(&pages))
+        });
+        let mut receiver = server.accept(std::process::id() as i32, images.path(), &link).unwrap();
+        receiver.next_image().unwrap();
+        drop(receiver);
+        sending.join().unwrap().unwrap_err();
+    });
 }
 
 #[test]
