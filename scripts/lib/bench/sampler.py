@@ -93,7 +93,8 @@ class Sampler(threading.Thread):
             try:
                 if os.readlink(f"{directory}/{descriptor}").endswith(" (deleted)"):
                     status = os.stat(f"{directory}/{descriptor}")
-                    if status.st_dev == self.device:
+                    # A temporary file without a name is still called deleted when it has been given one.
+                    if status.st_dev == self.device and status.st_nlink == 0:
                         yield status.st_ino, status.st_blocks * BLOCK
             except OSError:
                 continue
