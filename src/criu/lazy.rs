@@ -12,5 +12,6 @@ mod map;
 mod serve;
 
 pub use daemon::LazyDaemon;
+pub(crate) use daemon::userfaultfds;
 pub use map::{Found, PageMap, eager_parts};
 pub use serve::{PageServer, PageSource, SourceError, Turn};

@@ -73,7 +73,7 @@ impl PageMap {
         let next = task.ranges.partition_point(|range| range.address <= address);
         let range = task.ranges.get(next.checked_sub(1)?)?;
         let into = address - range.address;
-        if into % PAGE_SIZE != 0 || into / PAGE_SIZE >= range.pages || pages == 0 {
+        if !into.is_multiple_of(PAGE_SIZE) || into / PAGE_SIZE >= range.pages || pages == 0 {
             return None;
         }
         Some(Found {
@@ -141,7 +141,7 @@ impl<'a> Parts<'a> {
         }
         let length = pages.checked_mul(PAGE_SIZE).ok_or("a range is too long")?;
         let end = address.checked_add(length).ok_or("a range is too long")?;
-        if address < self.least || address % PAGE_SIZE != 0 {
+        if address < self.least || !address.is_multiple_of(PAGE_SIZE) {
             return Err("its ranges are not in order");
         }
         self.least = end;
