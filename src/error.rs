@@ -155,12 +155,6 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
-    /// CRIU's daemon gave up while tasks still waited for memory.
-    #[error("CRIU's lazy-pages daemon gave up{}", .lines.iter().map(|line| format!("\n    {line}")).collect::<String>())]
-    DaemonGaveUp {
-        /// What it logged.
-        lines: Vec<String>,
-    },
     /// The guard of a lazy import ended before it was over.
     #[error("the process that guards the container while its memory is incomplete has ended")]
     NoGuard,
@@ -215,7 +209,7 @@ impl Error {
             Self::NoMemoryTracking => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
-            Self::Incomplete { .. } | Self::DaemonGaveUp { .. } | Self::NoGuard => ErrorKind::Restore,
+            Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }
     }

@@ -82,6 +82,12 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// CRIU's lazy-pages daemon ended while it was needed.
+    #[error("CRIU's lazy-pages daemon ended too early{}", quote(.lines))]
+    LazyEnded {
+        /// The last error lines of its log.
+        lines: Vec<String>,
+    },
     /// What CRIU sent is not the page server's protocol.
     #[error("CRIU does not speak the page server protocol that its version says")]
     Wire(#[from] super::wire::WireError),

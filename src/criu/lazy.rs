@@ -11,7 +11,6 @@ mod daemon;
 mod map;
 mod serve;
 
-pub use daemon::LazyDaemon;
-pub(crate) use daemon::userfaultfds;
+pub use daemon::{LazyDaemon, complaint};
 pub use map::{Found, PageMap, eager_parts};
 pub use serve::{PageServer, PageSource, SourceError, Turn};

@@ -163,9 +163,7 @@ impl Attempt<'_> {
         };
         let place = lazy::Place {
             runtime,
-            order: self.guard_order(runtime),
-            images: &self.command.images,
-            work: work.path(),
+            order: self.guard_order(runtime, work),
         };
         let restore = |service: &Service<'_>| {
             let stop = || (self.interrupted)() || service.has_failed();
@@ -174,7 +172,7 @@ impl Attempt<'_> {
             self.finishing.events.emit(Event::from(&restored));
             Ok(restored)
         };
-        lazy::follow(memory, place, self.finishing.events, self.interrupted, restore)
+        lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
     }
 
     fn invocation(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<Invocation, Error> {
@@ -226,13 +224,14 @@ impl Attempt<'_> {
         })
     }
 
-    fn guard_order(&self, runtime: &dyn Runtime) -> GuardOrder {
+    fn guard_order(&self, runtime: &dyn Runtime, work: &WorkDir) -> GuardOrder {
         GuardOrder {
             runtime: runtime.kind(),
             state_root: self.command.state_root.clone(),
             container: self.command.name.to_string(),
             bundle: self.command.bundle.clone(),
-            daemon: 0,
+            images: self.command.images.clone(),
+            work: work.path().to_owned(),
         }
     }
 }

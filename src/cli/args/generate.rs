@@ -52,9 +52,12 @@ pub struct LazyGuardArgs {
     /// Its bundle
     #[arg(long, value_name = "DIR")]
     bundle: PathBuf,
-    /// CRIU's lazy-pages daemon
-    #[arg(long, value_name = "PID")]
-    daemon: i32,
+    /// CRIU's images
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Where CRIU works in the restore
+    #[arg(long, value_name = "DIR")]
+    work: PathBuf,
 }
 
 impl TryFrom<LazyGuardArgs> for GuardOrder {
@@ -66,7 +69,8 @@ impl TryFrom<LazyGuardArgs> for GuardOrder {
             state_root: args.runtime_root,
             container: args.container,
             bundle: args.bundle,
-            daemon: args.daemon,
+            images: args.images,
+            work: args.work,
         })
     }
 }

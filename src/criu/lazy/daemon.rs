@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 
 use super::super::{Error, log};
 
@@ -21,9 +21,11 @@ const PROGRAM: &str = "criu lazy-pages";
 /// The daemon. Dropping it kills it: **the container must be gone before**, or its memory must be complete.
 #[derive(Debug)]
 pub struct LazyDaemon {
-    child: Child,
+    pid: Pid,
     exited: OwnedFd,
     log: PathBuf,
+    /// Where this process started it.
+    child: Option<Child>,
 }
 
 impl LazyDaemon {
@@ -33,25 +35,32 @@ impl LazyDaemon {
     /// It gets the connected socket itself, so that there is no port which anybody else could connect to.
     ///
     /// # Errors
-    /// [`Error::Run`]; [`Error::Ended`] where it is not able, with what it logged.
+    /// [`Error::Run`]; [`Error::LazyEnded`] where it is not able, with what it logged.
     pub fn start(images: &Path, work: &Path, pages: UnixStream) -> Result<Self, Error> {
-        let fault = |source: std::io::Error| Error::Run {
-            program: PROGRAM.to_owned(),
-            source,
-        };
         let mut child = Self::command(images, work, pages).spawn().map_err(fault)?;
-        let exited = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(|error| fault(error.into()))?;
         let ready = child.stdout.take();
-        let mut daemon = Self {
-            child,
-            exited,
-            log: work.join(LOG),
-        };
+        let mut daemon = Self::running(Pid::from_child(&child), work)?;
+        daemon.child = Some(child);
         let mut byte = [0];
         match ready.map(|mut ready| ready.read_exact(&mut byte)) {
             Some(Ok(())) => Ok(daemon),
-            _ => Err(daemon.failed("it was ready")),
+            _ => Err(daemon.ended()),
         }
+    }
+
+    /// The one with this process number, which another process has started to work in `work`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where there is none.
+    pub fn running(pid: Pid, work: &Path) -> Result<Self, Error> {
+        let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| fault(error.into()))?;
+        let (log, child) = (work.join(LOG), None);
+        Ok(Self {
+            pid,
+            exited,
+            log,
+            child,
+        })
     }
 
     fn command(images: &Path, work: &Path, pages: UnixStream) -> Command {
@@ -83,7 +92,7 @@ impl LazyDaemon {
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.pid
     }
 
     /// Whether tasks still depend on it for their memory.
@@ -91,7 +100,23 @@ impl LazyDaemon {
     /// # Errors
     /// Where it cannot be looked at: then they may.
     pub fn has_tasks(&self) -> Result<bool, Error> {
-        userfaultfds(self.pid()).map(|fds| !fds.is_empty())
+        self.tasks().map(|numbers| !numbers.is_empty())
+    }
+
+    /// Duplicates of the descriptors that tasks' faults go to. The daemon has closed none of them as long as this works.
+    ///
+    /// # Errors
+    /// Where it is gone: its descriptors then are, too.
+    pub fn duplicate_tasks(&self) -> Result<Vec<OwnedFd>, Error> {
+        // One that is closed meanwhile was of a task whose memory is complete.
+        let duplicate = |number| pidfd_getfd(&self.exited, number, PidfdGetfdFlags::empty()).ok();
+        self.tasks()
+            .map(|numbers| numbers.into_iter().filter_map(duplicate).collect())
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(&self.exited, Signal::KILL);
     }
 
     /// What it logged of its failure.
@@ -100,38 +125,55 @@ impl LazyDaemon {
         log::error_lines(&self.log)
     }
 
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// [`Error::Run`].
-    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
-        let program = || PROGRAM.to_owned();
-        self.child.wait().map_err(|source| Error::Run {
-            program: program(),
-            source,
-        })
+    /// The error that it ended too early, with what it logged; it has ended, or is ended now.
+    #[must_use]
+    pub fn ended(&self) -> Error {
+        self.kill();
+        let lines = self.complaints();
+        Error::LazyEnded { lines }
     }
 
-    /// The error that it ended before something.
-    #[must_use]
-    pub fn failed(&mut self, expected: &'static str) -> Error {
-        let _ = self.child.kill();
-        match self.wait() {
-            Ok(status) => Error::Ended {
-                program: PROGRAM.to_owned(),
-                status: status.to_string(),
-                expected,
-                lines: self.complaints(),
-            },
-            Err(error) => error,
+    /// Numbers of the descriptors that tasks' faults go to.
+    fn tasks(&self) -> Result<Vec<i32>, Error> {
+        let directory = PathBuf::from(format!("/proc/{}/fd", self.pid.as_raw_nonzero()));
+        let fault = |source| Error::io("listing", &directory, source);
+        let (mut found, mut any) = (Vec::new(), false);
+        for entry in std::fs::read_dir(&directory).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
+            any = true;
+            let is_one = std::fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(USERFAULTFD));
+            let number = || entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+            found.extend(is_one.then(number).flatten());
         }
+        if any {
+            Ok(found)
+        } else {
+            // The kernel takes all of them away at once, before it says that the process has ended.
+            Err(fault(std::io::ErrorKind::NotFound.into()))
+        }
+    }
+}
+
+/// The error that one did not get ready that was to work in `work`, with what it logged.
+#[must_use]
+pub fn complaint(work: &Path) -> Error {
+    let lines = log::error_lines(&work.join(LOG));
+    Error::LazyEnded { lines }
+}
+
+fn fault(source: std::io::Error) -> Error {
+    Error::Run {
+        program: PROGRAM.to_owned(),
+        source,
     }
 }
 
 impl Drop for LazyDaemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
     }
 }
 
@@ -139,35 +181,5 @@ impl Drop for LazyDaemon {
 impl AsFd for LazyDaemon {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.exited.as_fd()
-    }
-}
-
-/// Numbers of the descriptors of a daemon that tasks' faults come from. One that is about to end has closed none of them as
-/// long as this finds any.
-///
-/// # Errors
-/// Where it is gone: its descriptors then are, too.
-pub(crate) fn userfaultfds(daemon: Pid) -> Result<Vec<i32>, Error> {
-    let directory = PathBuf::from(format!("/proc/{}/fd", daemon.as_raw_nonzero()));
-    let fault = |source| Error::io("listing", &directory, source);
-    let (mut found, mut any) = (Vec::new(), false);
-    for entry in std::fs::read_dir(&directory).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        any = true;
-        // One that is closed meanwhile is none.
-        let is_one = std::fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(USERFAULTFD));
-        found.extend(
-            entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<i32>().ok())
-                .filter(|_| is_one),
-        );
-    }
-    if any {
-        Ok(found)
-    } else {
-        // The kernel takes all of them away at once, before it says that the process has ended.
-        Err(fault(std::io::ErrorKind::NotFound.into()))
     }
 }

@@ -1,15 +1,12 @@
 //! The restore of a lazy import, with what answers CRIU's daemon beside it, and what comes after it: the rest of the memory.
 
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, kill_process};
 
 use super::Memory;
 use super::contents::ArchivePages;
@@ -29,6 +26,8 @@ const LOOK_UP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
+/// How long after its connection the daemon itself may take to end.
+const AFTERMATH: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(100);
 /// First CRIU with the wide headers.
@@ -38,12 +37,8 @@ const WIDE_FROM: Version = Version::new(4, 2, 0);
 pub(in crate::import) struct Place<'a> {
     /// Its runtime.
     pub(in crate::import) runtime: &'a dyn Runtime,
-    /// The guard's order but for the daemon.
+    /// What is guarded.
     pub(in crate::import) order: GuardOrder,
-    /// CRIU's images.
-    pub(in crate::import) images: &'a Path,
-    /// Where CRIU works in the restore.
-    pub(in crate::import) work: &'a Path,
 }
 
 /// How far a lazy restore is.
@@ -93,7 +88,7 @@ impl Service<'_> {
         let mut stage = self.stage();
         if !matches!(*stage, Stage::Running(_)) {
             *stage = Stage::Failed;
-            let _ = kill_process(daemon.pid(), Signal::KILL);
+            daemon.kill();
         }
         drop(stage);
         self.failed.store(true, Ordering::Release);
@@ -103,23 +98,16 @@ impl Service<'_> {
 /// Restores with `restore` while memory is served, then serves until all of it is there.
 pub(in crate::import) fn follow(
     memory: Memory,
-    mut place: Place<'_>,
+    place: &Place<'_>,
     events: &dyn Events,
     interrupted: Hook<'_>,
     restore: impl FnOnce(&Service<'_>) -> Result<Restored, Error>,
 ) -> Result<Restored, Error> {
-    let connection = |source| criu::Error::Lazy {
-        operation: "connecting to",
-        source,
-    };
-    let (ours, theirs) = UnixStream::pair().map_err(connection)?;
-    let held = ours.try_clone().map_err(connection)?;
     let total = memory.map.pages();
-    let mut server = PageServer::new(ours, header_form()?, memory.map, memory.source)?;
-    // Dropped after the guard: the daemon must never go first.
-    let mut daemon = LazyDaemon::start(place.images, place.work, theirs)?;
-    place.order.daemon = daemon.pid().as_raw_nonzero().get();
-    let guard = Guard::start(&place.order, held)?;
+    let form = header_form()?;
+    // By the time these are dropped the container is gone, or its memory is complete.
+    let (guard, daemon, connection) = Guard::start(&place.order)?;
+    let mut server = PageServer::new(connection, form, memory.map, memory.source)?;
     let service = Service {
         guard: &guard,
         stage: Mutex::new(Stage::Restoring),
@@ -129,7 +117,7 @@ pub(in crate::import) fn follow(
         total,
     };
     let (restored, served) = thread::scope(|scope| {
-        let serving = scope.spawn(|| serve(&mut server, &mut daemon, &service));
+        let serving = scope.spawn(|| serve(&mut server, &daemon, &service));
         let restored = restore(&service);
         if restored.is_err() {
             service.stop.store(true, Ordering::Relaxed);
@@ -141,7 +129,7 @@ pub(in crate::import) fn follow(
             .unwrap_or(Err(Error::Archive(crate::archive::Error::Poisoned)));
         (restored, served)
     });
-    conclude(&service, &place, restored, served)
+    conclude(&service, place, restored, served)
 }
 
 /// Ends the container unless everything went well, before the daemon and the guard let go.
@@ -203,7 +191,7 @@ fn tell_progress(service: &Service<'_>, events: &dyn Events, interrupted: Hook<'
     }
 }
 
-fn serve(server: &mut PageServer<ArchivePages>, daemon: &mut LazyDaemon, service: &Service<'_>) -> Result<(), Error> {
+fn serve(server: &mut PageServer<ArchivePages>, daemon: &LazyDaemon, service: &Service<'_>) -> Result<(), Error> {
     let served = serve_all(server, daemon, service);
     if served.is_err() {
         service.fail(daemon);
@@ -211,38 +199,49 @@ fn serve(server: &mut PageServer<ArchivePages>, daemon: &mut LazyDaemon, service
     served
 }
 
-fn serve_all(
-    server: &mut PageServer<ArchivePages>,
-    daemon: &mut LazyDaemon,
-    service: &Service<'_>,
-) -> Result<(), Error> {
+fn serve_all(server: &mut PageServer<ArchivePages>, daemon: &LazyDaemon, service: &Service<'_>) -> Result<(), Error> {
     let stop = || service.stop.load(Ordering::Relaxed);
     loop {
         match wait(server, daemon, service.guard)? {
             _ if stop() => return Err(criu::Error::Interrupted.into()),
-            Woken::Asked => match server.turn(&stop)? {
+            Woken::Asked => match turn(server, daemon, service)? {
                 Turn::Pages(count) => _ = service.pages.fetch_add(count, Ordering::Relaxed),
                 Turn::End => return end(server, daemon, service.guard),
-                Turn::Stopped => return Err(criu::Error::Interrupted.into()),
+                Turn::Stopped => {}
             },
-            Woken::DaemonEnded => return Err(daemon.failed("all memory was there").into()),
+            Woken::DaemonEnded => return Err(daemon.ended().into()),
             Woken::GuardEnded => return Err(Error::NoGuard),
             Woken::Nothing => {}
         }
     }
 }
 
-/// The daemon wants to end. Whether it may is seen from the tasks that still depend on it.
-fn end(server: &mut PageServer<ArchivePages>, daemon: &mut LazyDaemon, guard: &Guard) -> Result<(), Error> {
-    if daemon.has_tasks()? {
-        return Err(Error::DaemonGaveUp {
-            lines: daemon.complaints(),
-        });
+/// Answers one request, unless the daemon or the guard ends meanwhile, or it is asked to stop.
+fn turn(server: &mut PageServer<ArchivePages>, daemon: &LazyDaemon, service: &Service<'_>) -> Result<Turn, Error> {
+    let ended = |wait: &Timespec| {
+        let mut watched = [
+            PollFd::from_borrowed_fd(daemon.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(service.guard.as_fd(), PollFlags::RDHUP),
+        ];
+        poll(&mut watched, Some(wait)).is_ok_and(|ready| ready > 0)
+    };
+    match server.turn(&|| service.stop.load(Ordering::Relaxed) || ended(&Timespec::default())) {
+        // A connection breaks when the daemon dies, which is the better thing to say.
+        Err(criu::Error::Lazy { .. }) if ended(&AFTERMATH) => Ok(Turn::Stopped),
+        turn => Ok(turn?),
     }
-    guard.release()?;
+}
+
+/// The daemon wants to end. Whether it may is seen from the tasks that still depend on it.
+fn end(server: &mut PageServer<ArchivePages>, daemon: &LazyDaemon, guard: &Guard) -> Result<(), Error> {
+    if daemon.has_tasks()? {
+        return Err(criu::Error::LazyEnded {
+            lines: daemon.complaints(),
+        }
+        .into());
+    }
     server.confirm_end()?;
-    daemon.wait()?;
-    Ok(())
+    guard.release()
 }
 
 enum Woken {

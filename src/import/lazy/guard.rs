@@ -1,13 +1,14 @@
 //! The guard of a lazy import: a process of its own that outlives ckpt.
 //!
 //! CRIU's daemon ends when it loses its page server, and tasks then read zeros where their memory is missing. So the guard
-//! holds what must not close: a duplicate of ckpt's end of the daemon's connection, and, from before the container may run,
-//! duplicates of the descriptors (userfaultfd) that its tasks' faults go to. Tasks that touch a missing page stay stopped in
-//! the kernel as long as one of those is open, whatever becomes of ckpt and of the daemon. When ckpt is gone before all
-//! memory is there, the guard ends the container, then the daemon, and clears the bundle for the next import.
+//! starts the daemon and holds what must not close: a duplicate of ckpt's end of the daemon's connection, and, from before
+//! the container may run, duplicates of the descriptors (userfaultfd) that its tasks' faults go to. Tasks that touch a missing
+//! page stay stopped in the kernel as long as one of those is open, whatever becomes of ckpt and of the daemon. When ckpt is
+//! gone before all memory is there, the guard ends the container, then the daemon, and clears the bundle for the next import.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -17,10 +18,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use rustix::process::Pid;
 
 use super::stop::{FirstProcess, stop};
-use crate::criu;
+use crate::criu::{self, lazy::LazyDaemon};
 use crate::error::Error;
 use crate::request::RuntimeKind;
 use crate::runtime::{self, ContainerLock};
@@ -48,6 +53,8 @@ const HOLD: u8 = b'h';
 const RELEASE: u8 = b'r';
 /// Length of a message: one of the above and a process number.
 const MESSAGE: usize = 5;
+/// Room for the one descriptor that comes with the guard's first message.
+const ONE_DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
 
 /// What a guard watches over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +67,10 @@ pub struct GuardOrder {
     pub container: String,
     /// Its bundle.
     pub bundle: PathBuf,
-    /// CRIU's daemon.
-    pub daemon: i32,
+    /// CRIU's images.
+    pub images: PathBuf,
+    /// Where CRIU works in the restore.
+    pub work: PathBuf,
 }
 
 /// ckpt's side of a guard.
@@ -72,8 +81,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Starts a guard that holds a duplicate of our end of the daemon's connection.
-    pub(super) fn start(order: &GuardOrder, connection: UnixStream) -> Result<Self, Error> {
+    /// Starts a guard, which starts CRIU's daemon. Returns what to serve the daemon on.
+    pub(super) fn start(order: &GuardOrder) -> Result<(Self, LazyDaemon, UnixStream), Error> {
         let (channel, theirs) = UnixStream::pair().map_err(fault("connecting to"))?;
         channel
             .set_read_timeout(Some(PATIENCE))
@@ -87,19 +96,42 @@ impl Guard {
             .args(["--container", &order.container])
             .arg("--bundle")
             .arg(&order.bundle);
-        command.args(["--daemon", &order.daemon.to_string()]);
-        // It never writes there: this is how it comes to hold the connection.
+        command
+            .arg("--images")
+            .arg(&order.images)
+            .arg("--work")
+            .arg(&order.work);
         command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(connection)));
-        let child = command
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(fault("starting"))?;
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.process_group(0).spawn().map_err(fault("starting"))?;
+        drop(command);
         let guard = Self { child, channel };
-        guard.answer()?;
-        Ok(guard)
+        let (daemon, connection) = guard.daemon().map_err(fault("waiting for"))?;
+        let Some((daemon, connection)) = daemon.zip(connection) else {
+            return Err(criu::lazy::complaint(&order.work).into());
+        };
+        Ok((guard, LazyDaemon::running(daemon, &order.work)?, connection))
+    }
+
+    /// The guard's first message: the daemon's process number and our end of its connection; neither where it is not able.
+    fn daemon(&self) -> io::Result<(Option<Pid>, Option<UnixStream>)> {
+        let mut message = [0; MESSAGE];
+        let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut message)];
+        let received = recvmsg(&self.channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let mut descriptors = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let connection = descriptors.next().and_then(|mut descriptors| descriptors.next());
+        if received.bytes != MESSAGE {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let [_, pid @ ..] = message;
+        Ok((Pid::from_raw(i32::from_le_bytes(pid)), connection.map(UnixStream::from)))
     }
 
     /// Has it hold on to the tasks of the container whose first process this is. Must be done before they may run.
@@ -154,18 +186,38 @@ fn fault(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
 pub fn guard(order: &GuardOrder) -> Result<(), Error> {
     let _ = rustix::process::setsid();
     let _lock = lock(order.runtime, &order.container).map_err(fault("locking for"))?;
-    let daemon = Daemon::open(order.daemon).map_err(fault("finding CRIU's daemon for"))?;
     let channel = io::stdin().as_fd().try_clone_to_owned().map_err(fault("connecting"))?;
+    let channel = UnixStream::from(channel);
+    let (ours, theirs) = UnixStream::pair().map_err(fault("connecting"))?;
+    let started = LazyDaemon::start(&order.images, &order.work, theirs);
+    let pid = started.as_ref().map_or(0, |daemon| daemon.pid().as_raw_nonzero().get());
+    // Where ckpt is gone already, reading from it tells.
+    let _ = announce(&channel, pid, &ours);
     let mut watch = Watch {
-        channel: UnixStream::from(channel),
-        daemon,
+        channel,
+        daemon: started?,
+        _connection: ours,
         held: Vec::new(),
         first: None,
     };
-    watch.answer().map_err(fault("connecting"))?;
-    if !watch.until_released() {
-        watch.end(order)?;
+    if watch.until_released() {
+        // It has ended, or is about to: its container is complete or gone.
+        return Ok(());
     }
+    watch.end(order)
+}
+
+/// Tells ckpt the daemon's process number, and hands it a duplicate of its end of the connection.
+fn announce(channel: &UnixStream, daemon: i32, connection: &UnixStream) -> io::Result<()> {
+    let mut message = [DONE; MESSAGE];
+    message[1..].copy_from_slice(&daemon.to_le_bytes());
+    let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let connection = [connection.as_fd()];
+    if daemon != 0 && !control.push(SendAncillaryMessage::ScmRights(&connection)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(channel, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -199,30 +251,10 @@ fn lock(kind: RuntimeKind, name: &str) -> io::Result<File> {
     Ok(file)
 }
 
-struct Daemon {
-    pid: Pid,
-    pidfd: OwnedFd,
-}
-
-impl Daemon {
-    fn open(pid: i32) -> io::Result<Self> {
-        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
-    }
-
-    /// Duplicates of the descriptors of its that tasks' faults go to; `None` where it is gone.
-    fn descriptors(&self) -> Option<Vec<OwnedFd>> {
-        let numbers = criu::lazy::userfaultfds(self.pid).ok()?;
-        // One that is closed meanwhile was of a task whose memory is complete.
-        let duplicate = |number| pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty()).ok();
-        Some(numbers.into_iter().filter_map(duplicate).collect())
-    }
-}
-
 struct Watch {
     channel: UnixStream,
-    daemon: Daemon,
+    daemon: LazyDaemon,
+    _connection: UnixStream,
     held: Vec<OwnedFd>,
     first: Option<FirstProcess>,
 }
@@ -262,7 +294,7 @@ impl Watch {
     /// descriptors of a daemon that is gone are kept.
     fn look(&mut self) {
         let begin = Instant::now();
-        if let Some(now) = self.daemon.descriptors() {
+        if let Ok(now) = self.daemon.duplicate_tasks() {
             self.held = now;
         }
         let rest = TICK.max(begin.elapsed() * RESTS);
@@ -275,7 +307,7 @@ impl Watch {
             let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
             stop(&*runtime, &order.container, Some(first))?;
         }
-        let _ = pidfd_send_signal(&self.daemon.pidfd, Signal::KILL);
+        self.daemon.kill();
         self.held.clear();
         if self.first.is_some() {
             for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
