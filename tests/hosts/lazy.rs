@@ -64,10 +64,8 @@ fn follow_half(host: Host<'_>, name: &str) -> Child {
         "exec {} --progress json 2>>/data/{name}.err",
         import_big(name)
     ));
-    let follows = format!("grep -q '\"phase\":\"follow\"' /data/{name}.err");
     host.run(&format!(
-        "timeout 30 sh -c 'until {}; do sleep 0.01; done'; pkill -STOP -x criu",
-        follows.replace('\'', "")
+        "timeout 30 sh -c 'until grep -q follow /data/{name}.err; do sleep 0.01; done'; pkill -STOP -x criu"
     ));
     assert_eq!(status(host, "runc", name), "running");
     child
