@@ -139,6 +139,25 @@ pub enum Error {
         /// The identity of the missing one.
         identity: String,
     },
+    /// The archive cannot be imported lazily.
+    #[error("--lazy is not possible: {why}")]
+    NotLazy {
+        /// Why.
+        why: &'static str,
+    },
+    /// A container ran before its memory was complete, and had to be stopped.
+    #[error("the container was stopped: its memory could not be completed ({pages} of {total} pages were there)")]
+    Incomplete {
+        /// Pages that were fetched.
+        pages: u64,
+        /// Pages there are to fetch.
+        total: u64,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The guard of a lazy import ended before it was over.
+    #[error("the process that guards the container while its memory is incomplete has ended")]
+    NoGuard,
     /// An entry that an import needs is not in the archive.
     #[error("the archive has no entry {entry}")]
     NoEntry {
@@ -189,6 +208,8 @@ impl Error {
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::NoMemoryTracking => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
+            Self::NotLazy { .. } => ErrorKind::Usage,
+            Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,
             Self::Json { .. } | Self::Io { .. } => ErrorKind::Other,
         }
     }

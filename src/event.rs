@@ -1,5 +1,6 @@
 //! What the library tells while it works. The library never prints: the caller draws these.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A step of an export or an import.
@@ -23,6 +24,8 @@ pub enum Phase {
     Prepare,
     /// The runtime restores the container.
     Restore,
+    /// The container runs, and its memory follows.
+    Follow,
 }
 
 /// One thing that happened.
@@ -46,6 +49,17 @@ pub enum Event {
     Warning {
         /// The text, one line.
         message: String,
+    },
+    /// A container runs whose memory is yet to follow: a lazy import goes on.
+    Running {
+        /// Its name.
+        container: String,
+        /// Its runtime.
+        runtime: String,
+        /// Its first process, as this host sees it.
+        pid: i32,
+        /// Its bundle.
+        bundle: PathBuf,
     },
     /// How long the container was frozen, known when it is over.
     Frozen {

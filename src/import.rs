@@ -2,6 +2,7 @@
 
 mod contents;
 mod describe;
+mod lazy;
 mod restore;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use crate::request::ImportRequest;
 use crate::rewrite::{self, Inputs, Plan, Spec};
 
 use contents::Archive;
+pub use lazy::{GuardOrder, guard};
+use lazy::{LazyArchive, Memory};
 use restore::Finishing;
 
 /// What an import came to.
@@ -47,6 +50,9 @@ pub struct Restored {
     pub pid: i32,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// Pages of memory that followed while it ran; `None` where all of it was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed: Option<u64>,
 }
 
 /// Imports what the request names. `interrupted` is asked now and then: a yes undoes everything.
@@ -54,9 +60,53 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
-    let mut archive = Archive::receive(request, events, interrupted)?;
-    clear_abandoned(request, &archive, events);
-    let plan = rehearse(request, &archive.manifest, &archive.spec, archive.cgroups.as_ref())?;
+    if request.lazy {
+        run(LazyArchive::open(request, interrupted)?, request, events, interrupted)
+    } else {
+        run(
+            Archive::receive(request, events, interrupted)?,
+            request,
+            events,
+            interrupted,
+        )
+    }
+}
+
+/// An archive that is open, as far as the steps of an import are the same for all.
+trait Opened: rewrite::Contents {
+    fn manifest(&self) -> &Manifest;
+    fn spec(&self) -> &Spec;
+    fn cgroups(&self) -> Option<&CgroupRecord>;
+    /// The memory that is yet to follow when the images are placed; `None` where it is among them.
+    fn memory(&mut self) -> Option<Memory>;
+}
+
+impl Opened for Archive<'_> {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn cgroups(&self) -> Option<&CgroupRecord> {
+        self.cgroups.as_ref()
+    }
+
+    fn memory(&mut self) -> Option<Memory> {
+        None
+    }
+}
+
+fn run(
+    mut archive: impl Opened,
+    request: &ImportRequest,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Outcome, Error> {
+    clear_abandoned(request, archive.manifest(), events);
+    let plan = rehearse(request, archive.manifest(), archive.spec(), archive.cgroups())?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -78,11 +128,12 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
             images,
         });
     };
+    let memory = archive.memory();
     let finishing = Finishing {
-        cgroups: archive.cgroups.as_ref(),
+        cgroups: archive.cgroups(),
         events,
     };
-    restore::restore(&plan, command, applied, &finishing, events, interrupted).map(Outcome::Restored)
+    restore::restore(&plan, command, applied, memory, &finishing, interrupted).map(Outcome::Restored)
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
@@ -112,13 +163,16 @@ pub fn rehearse(
 }
 
 /// An import into this bundle that was killed left what nobody needs and would be refused for.
-fn clear_abandoned(request: &ImportRequest, archive: &Archive<'_>, events: &dyn Events) {
-    let name = request.name.as_deref().unwrap_or(&archive.manifest.container.id);
+fn clear_abandoned(request: &ImportRequest, manifest: &Manifest, events: &dyn Events) {
+    if request.dry_run {
+        return;
+    }
+    let name = request.name.as_deref().unwrap_or(&manifest.container.id);
     let by_name = || rewrite::Name::new(name).map(|name| rewrite::Layout::of(&name).bundle().to_owned());
-    let Some(bundle) = request.bundle.clone().or_else(by_name).filter(|_| !request.dry_run) else {
+    let Some(bundle) = request.bundle.clone().or_else(by_name) else {
         return;
     };
-    for failure in rewrite::apply::clear_abandoned(&bundle) {
+    for failure in lazy::clear_abandoned(request, manifest, name, &bundle) {
         let message = format!("left behind by an import that was killed: {failure}");
         events.emit(Event::Warning { message });
     }

@@ -179,6 +179,8 @@ pub struct ImportRequest {
     pub restore: RestoreOptions,
     /// CRIU's working directory, kept afterwards.
     pub work_path: Option<PathBuf>,
+    /// Run the container at once and fetch its memory from the archive meanwhile.
+    pub lazy: bool,
     /// Stop after the plan.
     pub dry_run: bool,
     /// Stop with a ready bundle and images directory.

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::frames::Codec;
 use crate::error::ErrorKind;
 
 /// An error of the archive.
@@ -269,6 +270,12 @@ pub enum Error {
         /// Number of the frame, from 0.
         frame: usize,
     },
+    /// The archive has no frames that could be read one by one.
+    #[error("only archives compressed with zstd can be read in parts; this one is {}", match .codec { Codec::Gzip => "compressed with gzip", _ => "not compressed" })]
+    NoFrames {
+        /// What it is compressed with.
+        codec: Codec,
+    },
     /// The index or the list of digests is not what the content prescribes.
     #[error("entry {entry}: {problem}")]
     Tail {
@@ -450,7 +457,7 @@ impl Error {
             | Self::Poisoned
             | Self::Size { .. }
             | Self::Reserved { .. } => ErrorKind::Other,
-            Self::Option { .. } | Self::Compression { .. } => ErrorKind::Usage,
+            Self::Option { .. } | Self::Compression { .. } | Self::NoFrames { .. } => ErrorKind::Usage,
             _ => ErrorKind::Archive,
         }
     }

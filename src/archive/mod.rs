@@ -7,6 +7,7 @@
 //! writing:  Writer -> framer -> {pool: compress, contenthash} -> Sink -> Durable
 //! reading:  Source -> Reader -> {pool: decompress, contenthash} -> Staged<Unverified> -> verify -> Staged<Verified>
 //! looking:  Source -> Indexed -> one entry, verified
+//! paging:   Source -> Indexed -> Frames -> any bytes of any entry, verified
 //! ```
 
 mod compress;
@@ -34,6 +35,7 @@ mod outlet;
 mod pace;
 mod path;
 mod pool;
+mod random;
 mod reader;
 mod seektable;
 mod segment;
@@ -56,6 +58,7 @@ pub use indexed::Indexed;
 pub use indexed_entry::IndexedEntry;
 pub use limits::Limits;
 pub use path::ArchivePath;
+pub use random::{EntryAt, FrameFault, Frames, Piece};
 pub use reader::{EntryReader, Proof, Reader, ReaderOptions};
 pub use segment::{Segment, SegmentWriter};
 pub use sink::{Durable, Sink};

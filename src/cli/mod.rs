@@ -14,6 +14,7 @@ mod extract;
 mod generate;
 mod import;
 mod inspect;
+mod lazy_guard;
 mod ls;
 mod render;
 mod signals;
@@ -74,6 +75,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),
+        Command::LazyGuard(args) => lazy_guard::run(args, ui),
     }
 }
 

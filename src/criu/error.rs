@@ -74,6 +74,40 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// CRIU's lazy-pages daemon could not be talked to.
+    #[error("{operation} CRIU's lazy-pages daemon")]
+    Lazy {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// CRIU's lazy-pages daemon ended while it was needed.
+    #[error("CRIU's lazy-pages daemon ended too early{}", quote(.lines))]
+    LazyEnded {
+        /// The last error lines of its log.
+        lines: Vec<String>,
+    },
+    /// What CRIU sent is not the page server's protocol.
+    #[error("CRIU does not speak the page server protocol that its version says")]
+    Wire(#[from] super::wire::WireError),
+    /// CRIU sent a command that has no place there.
+    #[error("CRIU sent the page server command {command:?}, which has no place in a lazy restore")]
+    WrongCommand {
+        /// The command.
+        command: super::wire::Command,
+    },
+    /// CRIU asked for pages that the images do not have.
+    #[error("CRIU asks for memory of process {pid} at {address:#x}, which the archive does not have")]
+    NoPages {
+        /// The process, in the container.
+        pid: u64,
+        /// The address.
+        address: u64,
+    },
+    /// Memory that CRIU asked for cannot be had.
+    #[error("memory of the container cannot be read")]
+    Pages(#[source] super::lazy::SourceError),
     /// The caller asked to stop.
     #[error("stopped by a signal")]
     Interrupted,

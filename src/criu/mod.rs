@@ -7,6 +7,7 @@
 mod actions;
 mod error;
 pub mod images;
+pub mod lazy;
 mod log;
 mod netns;
 mod options;

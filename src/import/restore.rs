@@ -4,15 +4,16 @@
 use std::path::PathBuf;
 
 use super::Restored;
+use super::lazy::{self, GuardOrder, Memory, Service};
 use crate::cgroup::{self, CgroupRecord, TargetCgroups};
-use crate::criu::{Hook, WorkDir};
+use crate::criu::{Hook, Running, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::mounts::MountTable;
 use crate::request::RuntimeKind;
 use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{Applied, Plan, Step};
-use crate::runtime::{self, ContainerLock, Restore, Runtime};
+use crate::runtime::{self, ContainerLock, Invocation, Restore, Runtime};
 use crate::sys;
 
 /// The name of CRIU's log of a restore.
@@ -23,10 +24,11 @@ pub(super) fn restore(
     plan: &Plan,
     command: &RestoreCommand,
     mut applied: Applied<'_>,
+    memory: Option<Memory>,
     finishing: &Finishing<'_>,
-    events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Restored, Error> {
+    let events = finishing.events;
     events.emit(Event::Phase {
         phase: Phase::Restore,
         total: None,
@@ -37,7 +39,7 @@ pub(super) fn restore(
         finishing,
         interrupted,
     };
-    match attempt.run(&mut applied) {
+    match attempt.run(memory, &mut applied) {
         Ok(restored) => {
             applied.commit();
             Ok(restored)
@@ -109,7 +111,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn run(&self, applied: &mut Applied<'_>) -> Result<Restored, Failed> {
+    fn run(&self, memory: Option<Memory>, applied: &mut Applied<'_>) -> Result<Restored, Failed> {
         let early = |source: Error| Failed {
             source: Box::new(source),
             log: None,
@@ -131,15 +133,50 @@ impl Attempt<'_> {
             .as_deref()
             .map_or_else(WorkDir::create, WorkDir::at);
         let work = work.map_err(|error| early(error.into()))?;
-        self.restore(&*runtime, &work, applied).map_err(|source| Failed {
-            source: Box::new(source),
-            log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
-            left: clean(&*runtime, self.command.name.as_str()),
-        })
+        self.restore(&*runtime, &work, memory, applied)
+            .map_err(|source| Failed {
+                source: Box::new(source),
+                log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
+                left: clean(&*runtime, self.command.name.as_str()),
+            })
     }
 
-    fn restore(&self, runtime: &dyn Runtime, work: &WorkDir, applied: &mut Applied<'_>) -> Result<Restored, Error> {
-        let invocation = runtime.restore(&Restore {
+    fn restore(
+        &self,
+        runtime: &dyn Runtime,
+        work: &WorkDir,
+        memory: Option<Memory>,
+        applied: &mut Applied<'_>,
+    ) -> Result<Restored, Error> {
+        let (session, command) = self.invocation(runtime, work, memory.is_some())?.prepare()?;
+        let session = if self.command.options.shell_job {
+            session.with_terminal()
+        } else {
+            session
+        };
+        let Some(memory) = memory else {
+            let running = session.start(command)?;
+            return self.go_on(runtime, running, self.interrupted, &mut |_| {
+                applied.settle();
+                Ok(())
+            });
+        };
+        let place = lazy::Place {
+            runtime,
+            order: self.guard_order(runtime, work),
+        };
+        let restore = |service: &Service<'_>| {
+            let stop = || (self.interrupted)() || service.has_failed();
+            let running = session.start(command)?;
+            let restored = self.go_on(runtime, running, &stop, &mut |pid| service.restored(pid))?;
+            self.finishing.events.emit(Event::from(&restored));
+            Ok(restored)
+        };
+        lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
+    }
+
+    fn invocation(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<Invocation, Error> {
+        Ok(runtime.restore(&Restore {
             id: self.command.name.as_str(),
             bundle: &self.command.bundle,
             images: &self.command.images,
@@ -149,15 +186,21 @@ impl Attempt<'_> {
             systemd_cgroup: self.command.systemd_cgroup,
             spec: &self.plan.config,
             cgroup: self.command.cgroup.as_deref(),
+            lazy,
             options: &self.command.options,
-        })?;
-        let (session, command) = invocation.prepare()?;
-        let session = if self.command.options.shell_job {
-            session.with_terminal()
-        } else {
-            session
-        };
-        let commit = session.start(command)?.wait_for_restored(self.interrupted)?;
+        })?)
+    }
+
+    /// Lets the restore come to its end: `ready` is called with the first process when every task is restored, just before
+    /// they run.
+    fn go_on(
+        &self,
+        runtime: &dyn Runtime,
+        running: Running<'_>,
+        stop: Hook<'_>,
+        ready: &mut dyn FnMut(i32) -> Result<(), Error>,
+    ) -> Result<Restored, Error> {
+        let commit = running.wait_for_restored(stop)?;
         let pid = commit.init_pid().unwrap_or_default();
         if let Err(error) = self.finishing.finish(self.plan, pid) {
             commit.refuse();
@@ -166,7 +209,10 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        applied.settle();
+        if let Err(error) = ready(pid) {
+            commit.refuse();
+            return Err(error);
+        }
         commit.acknowledge()?;
         let now = runtime.inspect(self.command.name.as_str())?;
         Ok(Restored {
@@ -174,7 +220,37 @@ impl Attempt<'_> {
             runtime: runtime.kind().name().to_owned(),
             pid: now.map_or(pid, |target| target.pid),
             bundle: self.command.bundle.clone(),
+            followed: None,
         })
+    }
+
+    fn guard_order(&self, runtime: &dyn Runtime, work: &WorkDir) -> GuardOrder {
+        GuardOrder {
+            runtime: runtime.kind(),
+            state_root: self.command.state_root.clone(),
+            container: self.command.name.to_string(),
+            bundle: self.command.bundle.clone(),
+            images: self.command.images.clone(),
+            work: work.path().to_owned(),
+        }
+    }
+}
+
+impl From<&Restored> for Event {
+    fn from(restored: &Restored) -> Self {
+        let Restored {
+            container,
+            runtime,
+            pid,
+            bundle,
+            ..
+        } = restored.clone();
+        Self::Running {
+            container,
+            runtime,
+            pid,
+            bundle,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod undo;
 use std::path::{Path, PathBuf};
 
 pub use contents::{Contents, ContentsError};
-pub use mark::clear_abandoned;
+pub use mark::{clear_abandoned, is_abandoned};
 pub use undo::{Made, UndoFailure};
 
 use super::plan::Plan;

@@ -168,6 +168,7 @@ fn request() -> ImportRequest {
         pages: None,
         restore: RestoreOptions::default(),
         work_path: None,
+        lazy: false,
         dry_run: false,
         no_restore: false,
     }

@@ -81,6 +81,8 @@ pub struct Restore<'a> {
     pub spec: &'a serde_json::Value,
     /// The container's cgroup, where its configuration names it: an absolute path.
     pub cgroup: Option<&'a str>,
+    /// CRIU's lazy-pages daemon waits in `work` for the tasks' memory.
+    pub lazy: bool,
     /// The switches.
     pub options: &'a RestoreOptions,
 }

@@ -228,6 +228,7 @@ impl Runtime for Oci {
         composer.switch(options.link_remap, "--link-remap", Some("link-remap"))?;
         composer.switch(options.auto_dedup, "--auto-dedup", Some("auto-dedup"))?;
         composer.switch(options.no_pivot, "--no-pivot", None)?;
+        composer.switch(request.lazy, "--lazy-pages", Some("lazy-pages"))?;
         composer.value("--lsm-profile", options.lsm_profile.as_deref())?;
         composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
         composer.choice("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;

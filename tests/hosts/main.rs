@@ -16,6 +16,7 @@ mod container;
 mod continuity;
 mod files;
 mod formats;
+mod lazy;
 mod limits;
 mod options;
 mod safety;

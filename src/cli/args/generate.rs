@@ -1,8 +1,11 @@
-//! Arguments of the commands that packagers and CRIU call: `completions`, `man`, `criu-action`.
+//! Arguments of the commands that packagers, CRIU and ckpt itself call: `completions`, `man`, `criu-action`, `lazy-guard`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+
+use super::{RuntimeArg, UsageError};
+use crate::import::GuardOrder;
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ckpt completions bash > /etc/bash_completion.d/ckpt
@@ -32,4 +35,42 @@ pub struct CriuActionArgs {
     /// The socket that ckpt listens on
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// Arguments of `ckpt lazy-guard`.
+#[derive(Debug, Clone, Args)]
+pub struct LazyGuardArgs {
+    /// The container's runtime
+    #[arg(long, value_enum)]
+    runtime: RuntimeArg,
+    /// The runtime's state directory
+    #[arg(long, value_name = "DIR")]
+    runtime_root: Option<PathBuf>,
+    /// The container
+    #[arg(long, value_name = "NAME")]
+    container: String,
+    /// Its bundle
+    #[arg(long, value_name = "DIR")]
+    bundle: PathBuf,
+    /// CRIU's images
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// Where CRIU works in the restore
+    #[arg(long, value_name = "DIR")]
+    work: PathBuf,
+}
+
+impl TryFrom<LazyGuardArgs> for GuardOrder {
+    type Error = UsageError;
+
+    fn try_from(args: LazyGuardArgs) -> Result<Self, UsageError> {
+        Ok(Self {
+            runtime: Option::from(args.runtime).ok_or(UsageError::OtherRuntimeWithoutName)?,
+            state_root: args.runtime_root,
+            container: args.container,
+            bundle: args.bundle,
+            images: args.images,
+            work: args.work,
+        })
+    }
 }

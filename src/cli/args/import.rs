@@ -37,6 +37,9 @@ pub struct ImportArgs {
     /// Stop with a ready bundle and image directory
     #[arg(long)]
     no_restore: bool,
+    /// Run the container at once; its memory follows from FILE, which must stay where it is until then
+    #[arg(long, conflicts_with_all = ["no_restore", "parent", "pages", "auto_dedup"])]
+    lazy: bool,
     /// Threads that decompress and verify, one per processor if not given
     #[arg(long, value_name = "N", value_parser = value::threads)]
     threads: Option<NonZeroUsize>,
@@ -217,6 +220,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             pages: args.files.pages,
             work_path: args.restore.work_path.clone(),
             restore: restore_options(args.restore, args.runtime.no_pivot),
+            lazy: args.lazy,
             dry_run: args.dry_run,
             no_restore: args.no_restore,
         })

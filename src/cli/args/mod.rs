@@ -14,7 +14,7 @@ pub(super) mod value;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use export::ExportArgs;
-pub use generate::{CompletionsArgs, CriuActionArgs, ManArgs};
+pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, VerifyArgs};
 pub use usage::UsageError;
@@ -118,6 +118,9 @@ pub enum Command {
     /// Called by CRIU while it dumps or restores; not for people
     #[command(hide = true)]
     CriuAction(CriuActionArgs),
+    /// Watches over a lazy import; not for people
+    #[command(hide = true)]
+    LazyGuard(LazyGuardArgs),
 }
 
 /// A runtime as `--runtime` takes it.

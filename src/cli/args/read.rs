@@ -163,6 +163,7 @@ impl CheckArgs {
             parents: Vec::new(),
             restore: RestoreOptions::default(),
             work_path: None,
+            lazy: false,
             dry_run: true,
             no_restore: false,
         })

@@ -28,6 +28,7 @@ fn title(phase: Phase) -> &'static str {
         Phase::Verify => "verifying",
         Phase::Prepare => "preparing",
         Phase::Restore => "restoring",
+        Phase::Follow => "running, memory follows",
     }
 }
 

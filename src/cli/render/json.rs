@@ -89,6 +89,8 @@ pub enum PhaseName {
     Prepare,
     /// The runtime restores the container.
     Restore,
+    /// The container runs, and its memory follows.
+    Follow,
 }
 
 impl From<Phase> for PhaseName {
@@ -102,6 +104,7 @@ impl From<Phase> for PhaseName {
             Phase::Verify => Self::Verify,
             Phase::Prepare => Self::Prepare,
             Phase::Restore => Self::Restore,
+            Phase::Follow => Self::Follow,
         }
     }
 }

@@ -93,6 +93,8 @@ impl Events for Progress {
             }
             Event::Warning { message } => self.note(Note::Warning(message)),
             Event::Frozen { duration } => self.note(Note::Frozen(duration)),
+            // The phase that begins then says it.
+            Event::Running { .. } => {}
         }
     }
 }

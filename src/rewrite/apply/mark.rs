@@ -2,7 +2,7 @@
 //!
 //! A killed ckpt cannot take away what it made. The kernel frees its lock, and the next import into the same bundle sees from
 //! the mark that nobody needs what is there. The mark goes before the container is let run, so that a bundle whose
-//! container runs never has one.
+//! container runs never has one; only that of a lazy import keeps it until all of the container's memory is there.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -46,18 +46,28 @@ impl Mark {
 /// as it is. Returns what could not be taken away.
 #[must_use]
 pub fn clear_abandoned(bundle: &Path) -> Vec<UndoFailure> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    let Ok(lock) = options.open(bundle.join(MARK)) else {
+    let Some(_lock) = lock_abandoned(bundle) else {
         return Vec::new();
     };
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Vec::new();
-    }
     let mut failures = Vec::new();
     unmount_below(bundle, &mut failures);
     failures.extend(remove::inside(bundle));
     failures
+}
+
+/// Whether an import into this bundle was killed.
+#[must_use]
+pub fn is_abandoned(bundle: &Path) -> bool {
+    lock_abandoned(bundle).is_some()
+}
+
+/// The mark without an owner, locked.
+fn lock_abandoned(bundle: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let lock = options.open(bundle.join(MARK)).ok()?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(lock)
 }
 
 #[cfg(test)]

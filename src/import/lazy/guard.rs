@@ -1,0 +1,319 @@
+//! The guard of a lazy import: a process of its own that outlives ckpt.
+//!
+//! CRIU's daemon ends when it loses its page server, and tasks then read zeros where their memory is missing. So the guard
+//! starts the daemon and holds what must not close: a duplicate of ckpt's end of the daemon's connection, and, from before
+//! the container may run, duplicates of the descriptors (userfaultfd) that its tasks' faults go to. Tasks that touch a missing
+//! page stay stopped in the kernel as long as one of those is open, whatever becomes of ckpt and of the daemon. When ckpt is
+//! gone before all memory is there, the guard ends the container, then the daemon, and clears the bundle for the next import.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use rustix::process::Pid;
+
+use super::stop::{FirstProcess, stop};
+use crate::criu::{self, lazy::LazyDaemon};
+use crate::error::Error;
+use crate::request::RuntimeKind;
+use crate::runtime::{self, ContainerLock};
+
+/// Where guards have their locks, beside those of containers.
+const BASE: &str = "/run/ckpt";
+/// How often the guard looks which descriptors the daemon has. A task whose memory is complete stays tied to a duplicate for
+/// that long, and a fork that nobody answers waits for it.
+const TICK: Duration = Duration::from_millis(5);
+/// How many times longer than it takes to look the guard waits before it looks again: a container of hundreds of processes
+/// must not keep a processor busy.
+const RESTS: u32 = 20;
+/// How long the guard may take to start or to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an import waits for the guard of a killed one.
+const TURN: Duration = Duration::from_secs(90);
+/// How often it looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The guard is ready, or holds what it was asked to hold.
+const DONE: u8 = b'y';
+/// The container is restored: hold on to its tasks.
+const HOLD: u8 = b'h';
+/// All memory is there.
+const RELEASE: u8 = b'r';
+/// Length of a message: one of the above and a process number.
+const MESSAGE: usize = 5;
+/// Room for the one descriptor that comes with the guard's first message.
+const ONE_DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
+
+/// What a guard watches over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardOrder {
+    /// The container's runtime.
+    pub runtime: RuntimeKind,
+    /// The runtime's state directory.
+    pub state_root: Option<PathBuf>,
+    /// The container.
+    pub container: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// CRIU's images.
+    pub images: PathBuf,
+    /// Where CRIU works in the restore.
+    pub work: PathBuf,
+}
+
+/// ckpt's side of a guard.
+#[derive(Debug)]
+pub(super) struct Guard {
+    child: Child,
+    channel: UnixStream,
+}
+
+impl Guard {
+    /// Starts a guard, which starts CRIU's daemon. Returns what to serve the daemon on.
+    pub(super) fn start(order: &GuardOrder) -> Result<(Self, LazyDaemon, UnixStream), Error> {
+        let (channel, theirs) = UnixStream::pair().map_err(fault("connecting to"))?;
+        channel
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(fault("connecting to"))?;
+        let mut command = Command::new(criu::helper()?);
+        command.arg("lazy-guard").args(["--runtime", order.runtime.name()]);
+        if let Some(root) = &order.state_root {
+            command.arg("--runtime-root").arg(root);
+        }
+        command
+            .args(["--container", &order.container])
+            .arg("--bundle")
+            .arg(&order.bundle);
+        command
+            .arg("--images")
+            .arg(&order.images)
+            .arg("--work")
+            .arg(&order.work);
+        command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.process_group(0).spawn().map_err(fault("starting"))?;
+        drop(command);
+        let guard = Self { child, channel };
+        let (daemon, connection) = guard.daemon().map_err(fault("waiting for"))?;
+        let Some((daemon, connection)) = daemon.zip(connection) else {
+            return Err(criu::lazy::complaint(&order.work).into());
+        };
+        Ok((guard, LazyDaemon::running(daemon, &order.work)?, connection))
+    }
+
+    /// The guard's first message: the daemon's process number and our end of its connection; neither where it is not able.
+    fn daemon(&self) -> io::Result<(Option<Pid>, Option<UnixStream>)> {
+        let mut message = [0; MESSAGE];
+        let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut message)];
+        let received = recvmsg(&self.channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let mut descriptors = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let connection = descriptors.next().and_then(|mut descriptors| descriptors.next());
+        if received.bytes != MESSAGE {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let [_, pid @ ..] = message;
+        Ok((Pid::from_raw(i32::from_le_bytes(pid)), connection.map(UnixStream::from)))
+    }
+
+    /// Has it hold on to the tasks of the container whose first process this is. Must be done before they may run.
+    pub(super) fn hold(&self, first: i32) -> Result<(), Error> {
+        self.say(HOLD, first)?;
+        self.answer()
+    }
+
+    /// Has it let go of everything and end: the memory is complete, or the container is gone.
+    pub(super) fn release(&self) -> Result<(), Error> {
+        self.say(RELEASE, 0)?;
+        // The answer is its end: then nothing is held any more.
+        let mut rest = Vec::new();
+        (&self.channel).read_to_end(&mut rest).map_err(fault("releasing"))?;
+        Ok(())
+    }
+
+    fn say(&self, what: u8, pid: i32) -> Result<(), Error> {
+        let mut message = [what; MESSAGE];
+        message[1..].copy_from_slice(&pid.to_le_bytes());
+        (&self.channel).write_all(&message).map_err(fault("talking to"))
+    }
+
+    fn answer(&self) -> Result<(), Error> {
+        let mut answer = [0];
+        (&self.channel).read_exact(&mut answer).map_err(fault("waiting for"))
+    }
+}
+
+/// Readable when it has ended.
+impl AsFd for Guard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.release();
+        let _ = self.child.wait();
+    }
+}
+
+fn fault(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::io(operation, "the guard of the lazy import", source)
+}
+
+/// The guard itself: returns when it is no longer needed.
+///
+/// # Errors
+/// Where it cannot begin to watch; its starter sees it end.
+pub fn guard(order: &GuardOrder) -> Result<(), Error> {
+    let _ = rustix::process::setsid();
+    let _lock = lock(order.runtime, &order.container).map_err(fault("locking for"))?;
+    let channel = io::stdin().as_fd().try_clone_to_owned().map_err(fault("connecting"))?;
+    let channel = UnixStream::from(channel);
+    let (ours, theirs) = UnixStream::pair().map_err(fault("connecting"))?;
+    let started = LazyDaemon::start(&order.images, &order.work, theirs);
+    let pid = started.as_ref().map_or(0, |daemon| daemon.pid().as_raw_nonzero().get());
+    // Where ckpt is gone already, reading from it tells.
+    let _ = announce(&channel, pid, &ours);
+    let mut watch = Watch {
+        channel,
+        daemon: started?,
+        _connection: ours,
+        held: Vec::new(),
+        first: None,
+    };
+    if watch.until_released() {
+        // It has ended, or is about to: its container is complete or gone.
+        return Ok(());
+    }
+    watch.end(order)
+}
+
+/// Tells ckpt the daemon's process number, and hands it a duplicate of its end of the connection.
+fn announce(channel: &UnixStream, daemon: i32, connection: &UnixStream) -> io::Result<()> {
+    let mut message = [DONE; MESSAGE];
+    message[1..].copy_from_slice(&daemon.to_le_bytes());
+    let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let connection = [connection.as_fd()];
+    if daemon != 0 && !control.push(SendAncillaryMessage::ScmRights(&connection)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(channel, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for the guard of a killed import of the same name, which is about to take away what that left; at once where there
+/// is none, or where that import lives.
+pub(in crate::import) fn wait_for_guard(kind: RuntimeKind, name: &str) {
+    let end = Instant::now() + TURN;
+    while Instant::now() < end {
+        let Ok(file) = lock_file(kind, name, false) else { return };
+        let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if free || ContainerLock::take(kind, name).is_err() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn lock_file(kind: RuntimeKind, name: &str, create: bool) -> io::Result<File> {
+    let path = Path::new(BASE).join(format!("guard-{}-{name}", kind.name()));
+    OpenOptions::new()
+        .read(true)
+        .write(create)
+        .create(create)
+        .mode(0o600)
+        .open(path)
+}
+
+fn lock(kind: RuntimeKind, name: &str) -> io::Result<File> {
+    let file = lock_file(kind, name, true)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+struct Watch {
+    channel: UnixStream,
+    daemon: LazyDaemon,
+    _connection: UnixStream,
+    held: Vec<OwnedFd>,
+    first: Option<FirstProcess>,
+}
+
+impl Watch {
+    fn answer(&mut self) -> io::Result<()> {
+        self.channel.write_all(&[DONE])
+    }
+
+    /// True when ckpt says that all is well, false when it is gone.
+    fn until_released(&mut self) -> bool {
+        loop {
+            let mut message = [0; MESSAGE];
+            match self.channel.read_exact(&mut message) {
+                Ok(()) => {
+                    let [what, pid @ ..] = message;
+                    match what {
+                        RELEASE => return true,
+                        HOLD if self.hold(i32::from_le_bytes(pid)).is_ok() => {}
+                        _ => return false,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.look(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn hold(&mut self, first: i32) -> io::Result<()> {
+        self.first = Some(FirstProcess::of(first)?);
+        self.look();
+        self.answer()
+    }
+
+    /// Holds what the daemon holds now: new ones (of tasks that forked) are added, those it closed are closed. The
+    /// descriptors of a daemon that is gone are kept.
+    fn look(&mut self) {
+        let begin = Instant::now();
+        if let Ok(now) = self.daemon.duplicate_tasks() {
+            self.held = now;
+        }
+        let rest = TICK.max(begin.elapsed() * RESTS);
+        let _ = self.channel.set_read_timeout(Some(rest));
+    }
+
+    /// Ends the container, then the daemon, then lets go.
+    fn end(&mut self, order: &GuardOrder) -> Result<(), Error> {
+        if let Some(first) = &self.first {
+            let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
+            stop(&*runtime, &order.container, Some(first))?;
+        }
+        self.daemon.kill();
+        self.held.clear();
+        if self.first.is_some() {
+            for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
+                tracing::warn!(%failure, "left behind");
+            }
+        }
+        Ok(())
+    }
+}
