@@ -4,7 +4,8 @@
 //! another host, rewrites what belonged to the old host and restores the container where it stopped.
 //!
 //! ```text
-//! export:  runtime::inspect -> Target -> criu::Session -> runtime dump -> capture -> archive::Writer -> Sink
+//! export:  runtime::inspect -> Target -> criu::Session -> runtime dump ─┬─ memory (criu::pages) ─┐
+//!                                                                      └─ files  (capture)    ─┴─> archive::Writer -> Sink
 //!          post-dump: Writer::finish -> Sink::commit (fsync, rename) -> acknowledge -> container is gone
 //! import:  Source -> archive::Reader -> Staged<Unverified> -> verify -> Staged<Verified>
 //!          -> rewrite::Plan (pure) -> apply -> Bundle -> runtime restore
@@ -19,7 +20,7 @@
 //! | [`export`](mod@export), [`import`](mod@import) | the two pipelines, each on one screen |
 //! | [`request`] | what the caller asks for, checked |
 //! | [`runtime`] | runc and crun: how to look at a container, which command dumps and which restores |
-//! | [`criu`] | a session beside the runtime's CRIU: option file, action script, commit point; its images and logs |
+//! | [`criu`] | a session beside the runtime's CRIU: option file, action script, commit point; page servers; its images and logs |
 //! | [`rewrite`] | what an import changes for the new host: a pure plan, then its application with undo |
 //! | [`ability`] | what this host can do |
 //! | [`archive`] | the archive format: writer, strict reader, frames, digests, limits, sink and source |
