@@ -311,3 +311,79 @@ fn a_segment_whose_maker_gave_up_leaves_no_archive() {
     assert!(!writer.adopt(segment).expect("nothing is wrong with the writer"));
     assert!(matches!(writer.finish().map(drop), Err(Error::Poisoned)));
 }
+
+/// Zeros, what no compressor shrinks, text, and pieces of all of them in one frame.
+fn kinds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut state = 1_u64;
+    let mut noise = |length: usize| -> Vec<u8> {
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56
+        };
+        (0..length).map(|_| next() as u8).collect()
+    };
+    let text = b"the quick brown fox jumps over the lazy dog ".repeat(40_000);
+    let mixed = [&noise(300_000)[..], &text[..200_000], &[0; 300_000], &noise(400_000)].concat();
+    vec![
+        ("ckpt.json", archives::manifest()),
+        ("checkpoint/tmpfs-1.img", vec![0; 3 << 20]),
+        ("checkpoint/tmpfs-2.img", noise(2 << 20)),
+        ("checkpoint/tmpfs-3.img", text),
+        ("checkpoint/tmpfs-4.img", mixed),
+    ]
+}
+
+fn of_kinds(compression: Compression, threads: usize) -> Vec<u8> {
+    let entries = kinds();
+    let entries: Vec<_> = entries.iter().map(|(name, content)| (*name, &content[..])).collect();
+    let options = WriterOptions {
+        compression,
+        threads: NonZeroUsize::new(threads).expect("some"),
+        ..options("zstd")
+    };
+    Build::of(&entries).options(options).bytes()
+}
+
+#[test]
+fn every_kind_of_content_is_ordinary_at_every_level() {
+    for (compression, decompress, levels) in [
+        (Compression::ZSTD, "zstd -dcq archive", [1, 3, 5]),
+        (Compression::GZIP, "gzip -dc archive", [1, 6, 9]),
+    ] {
+        let fixed = levels.map(|level| compression.with_level(level).expect("in range"));
+        for compression in fixed.into_iter().chain([compression.adaptive()]) {
+            let directory = tempfile::tempdir().expect("directory");
+            let archive = of_kinds(compression, 2);
+            archives::verify(&archive).expect("our own");
+            std::fs::write(directory.path().join("archive"), archive).expect("written");
+            let check = "mkdir x && DECOMPRESS | tar -x -C x && cd x && sha256sum --strict --quiet -c SHA256SUMS";
+            pipe(directory.path(), &check.replace("DECOMPRESS", decompress));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_shrink_hardly_grows() {
+    let noise = kinds()[2].1.len();
+    for compression in [Compression::ZSTD, Compression::GZIP] {
+        let stored = of_kinds(compression, 1).len();
+        // The two entries of noise are most of it; nothing else is left of the other 5 MiB.
+        assert!(
+            (noise + 700_000..noise + 760_000).contains(&stored),
+            "{compression:?}: {stored}"
+        );
+    }
+}
+
+#[test]
+fn fixed_levels_make_the_same_bytes_of_every_kind() {
+    for compression in [
+        Compression::ZSTD,
+        Compression::GZIP,
+        Compression::ZSTD.with_level(7).expect("in range"),
+    ] {
+        assert!(of_kinds(compression, 1) == of_kinds(compression, 5), "{compression:?}");
+    }
+}

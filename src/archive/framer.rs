@@ -75,7 +75,7 @@ impl<W: Write> Framer<W> {
             outlet: Outlet::new(sink, file, compression.codec()),
             codec: compression.codec(),
             pool,
-            hash: ContentHash::new()?,
+            hash: ContentHash::new(threads)?,
             buffers: Buffers::new(depth),
             spare,
             current: vec![0; FRAME_SIZE],
@@ -150,15 +150,19 @@ impl<W: Write> Framer<W> {
         next.resize(FRAME_SIZE, 0);
         let content = Content::new(std::mem::replace(&mut self.current, next), self.fill, &self.buffers);
         self.fill = 0;
-        self.hash.submit(content.clone(), std::mem::take(&mut self.spans));
-        match &mut self.pool {
-            Some(pool) => pool.submit(Job {
-                content,
-                level: self.pace.level(),
-            }),
-            None => return self.outlet.write(&content),
-        }
-        let waited = self.drain(self.depth)?;
+        let spans = std::mem::take(&mut self.spans);
+        let Some(pool) = &mut self.pool else {
+            self.hash.submit(content.clone(), spans);
+            return self.outlet.write(&content);
+        };
+        pool.submit(Job {
+            content: content.clone(),
+            level: self.pace.level(),
+        });
+        // Where all threads have enough to do, they are what keeps the one that hashes from its processor.
+        let crowded = pool.pending() > self.threads;
+        let waited = self.hash.submit(content, spans) && crowded;
+        let waited = self.drain(self.depth)? || waited;
         self.pace.observe(self.load(waited));
         Ok(())
     }

@@ -158,7 +158,7 @@ impl<'a> IndexedEntry<'a> {
             }
         };
         let hash = match lane {
-            Lane::Pool { .. } => Hash::Beside(ContentHash::new()?),
+            Lane::Pool { .. } => Hash::Beside(ContentHash::new(NonZeroUsize::MIN)?),
             _ => Hash::Here(Hasher::default()),
         };
         Ok(Self {

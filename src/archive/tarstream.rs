@@ -42,7 +42,7 @@ impl<R: Read> TarStream<R> {
     pub(super) fn new(inner: R, threads: NonZeroUsize, limits: Limits) -> Result<Self, Error> {
         Ok(Self {
             frames: Deframer::new(inner, threads)?,
-            hash: ContentHash::new()?,
+            hash: ContentHash::new(threads)?,
             current: None,
             class: Class::Compressed,
             at: 0,
