@@ -54,9 +54,9 @@ const ZSTD_DEFAULT: i32 = 3;
 /// The level of gzip where none is given: its own.
 const GZIP_DEFAULT: i32 = 6;
 
-/// Levels of zstd to choose from, hardest first. Each is at least a fifth faster than the one before on text, machine code
-/// and the heap of a Python process; those in between save less time than they cost space. The last runs at
-/// the speed of SHA-256, which is computed anyhow: to go faster would save nothing.
+/// Levels of zstd to choose from, hardest first. Of the bench's workload one core compresses 1370, 1640, 2460, 3120 and 4040
+/// MB/s, to 31, 31, 38, 41 and 46 %; of machine code 370, 470, 770, 1020 and 1230 MB/s, to 35, 36, 53, 62 and 69 %. Beyond the
+/// last, SHA-256 of what is stored takes longer than compression saves.
 const ZSTD_LADDER: [i32; 5] = [ZSTD_DEFAULT, 2, -5, -10, -20];
 /// Levels of gzip to choose from, hardest first.
 const GZIP_LADDER: [i32; 4] = [GZIP_DEFAULT, 4, 2, 1];
