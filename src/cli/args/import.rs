@@ -41,6 +41,9 @@ pub struct ImportArgs {
     /// Run the container at once; its memory follows from FILE, which must stay where it is until then
     #[arg(long, conflicts_with_all = ["no_restore", "parent", "pages", "auto_dedup"])]
     lazy: bool,
+    /// With --lazy: return when all of the container's memory is there (the default)
+    #[arg(long, requires = "lazy", conflicts_with = "detach")]
+    wait: bool,
     /// With --lazy: return when the container runs, and let its memory follow in the background
     #[arg(long, requires = "lazy", conflicts_with = "dry_run")]
     pub detach: bool,
@@ -415,6 +418,8 @@ mod tests {
             "f --cgroup-parent ../x",
             "f --runtime lxc",
             "f --detach",
+            "f --wait",
+            "f --lazy --wait --detach",
             "f --lazy --detach --dry-run",
             "f --lazy --no-restore",
             "f --lazy --parent g",

@@ -51,6 +51,9 @@ impl<'a> LazyArchive<'a> {
                 why: "an archive from a pipe is read once, from front to back",
             });
         };
+        if !crate::sys::probe::userfaultfd() {
+            return Err(Error::NoUserfaultfd);
+        }
         let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::NotLazy {
