@@ -145,6 +145,9 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// Lazy imports need a kernel that lets CRIU serve page faults.
+    #[error("this kernel has no userfaultfd for root (CONFIG_USERFAULTFD): --lazy is not possible")]
+    NoUserfaultfd,
     /// A container ran before its memory was complete, and had to be stopped.
     #[error("the container was stopped: its memory could not be completed ({pages} of {total} pages were there)")]
     Incomplete {
@@ -206,7 +209,7 @@ impl Error {
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
-            Self::NoMemoryTracking => ErrorKind::Host,
+            Self::NoMemoryTracking | Self::NoUserfaultfd => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
             Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,

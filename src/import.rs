@@ -16,7 +16,7 @@ use crate::request::ImportRequest;
 use crate::rewrite::{self, Inputs, Plan, Spec};
 
 use contents::Archive;
-pub use lazy::{GuardOrder, guard};
+pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
 use lazy::{LazyArchive, Memory};
 use restore::Finishing;
 

@@ -1,5 +1,8 @@
 //! `ckpt import`.
 
+mod detach;
+mod status;
+
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
@@ -12,14 +15,29 @@ use crate::error::{Error, ErrorKind};
 use crate::import::Outcome as Imported;
 use crate::request::{ImportRequest, Input};
 use crate::rewrite;
+use detach::Detaching;
 
 /// Imports an archive.
 pub fn run(args: ImportArgs, ui: &Ui) -> Outcome {
+    if let Some(container) = &args.status {
+        return status::run(container.as_deref(), ui);
+    }
+    let detach = args.detach;
     let request = ImportRequest::try_from(args).map_err(|error| wrong_usage("import", &error, ui))?;
     if request.input == Input::Stdin && io::stdin().is_terminal() {
         return Err(wrong_usage("import", &UsageError::InputIsTerminal, ui));
     }
+    if detach && !detach::is_worker() {
+        return detach::launch();
+    }
     let interrupted = Interrupted::listen().map_err(|error| Stop::signals(&error))?;
+    if detach {
+        let events = Detaching::new(ui);
+        let stop = || interrupted.yes() || events.is_abandoned();
+        // What is to be shown was shown when the container began to run.
+        crate::import::import(&request, &events, &stop).map_err(|error| failure(&request, &error))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let imported = {
         let progress = ui.progress();
         crate::import::import(&request, &progress, &|| interrupted.yes())

@@ -8,6 +8,7 @@
 mod contents;
 mod follow;
 mod guard;
+mod status;
 mod stop;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::path::Path;
 pub(super) use contents::{LazyArchive, Memory};
 pub(super) use follow::{Place, Service, follow};
 pub use guard::{GuardOrder, guard};
+pub use status::{LazyState, LazyStatus, lazy_imports};
 
 use crate::manifest::Manifest;
 use crate::request::{ImportRequest, RuntimeKind};

@@ -232,6 +232,61 @@ fn an_import_killed_at_every_moment_leaves_no_container_without_memory() {
 }
 
 #[test]
+fn a_detached_import_goes_on_in_the_background_and_can_be_asked_how_far_it_is() {
+    if !possible() {
+        return;
+    }
+    let hosts = one(Cgroup::V1, Tree::Criu42);
+    let a = hosts.host("a");
+    export_big(a);
+    let state = "ckpt import --status lazy --json | jq -r '.[0].state'";
+    // Nothing of the caller's stays open: the pipe that the harness reads to its end is one of its streams.
+    let told = a.run(&format!("{} --detach --json; pkill -STOP -x criu", import_big("lazy")));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&told).expect("JSON")["container"],
+        "lazy"
+    );
+    assert_eq!(status(a, "runc", "lazy"), "running");
+    assert_eq!(a.run(state), "following");
+    let line = a.run("ckpt import --status");
+    assert!(
+        line.starts_with("lazy: runs, memory follows (") && line.ends_with("from /data/big.ckpt)"),
+        "{line}"
+    );
+    a.run("pkill -CONT -x criu");
+    a.wait_until(&format!("[ \"$({state})\" = complete ]"));
+    a.wait_until("! pgrep -x criu; ! pgrep -x ckpt");
+    a.run("[ ! -e /data/there/lazy/.ckpt-import ]; runc delete -f lazy");
+    a.run("umount /data/there/lazy/rootfs; rm -rf /data/there/lazy");
+    // And killed.
+    a.run(&format!(
+        "{} --detach; pkill -STOP -x criu; pkill -KILL -f '^[^ ]*ckpt import'",
+        import_big("lazy")
+    ));
+    a.wait_until("! pgrep -f lazy-guard");
+    assert_nothing_left(a, "lazy");
+    assert_eq!(a.run(state), "killed");
+    let ran = a.attempt("ckpt import --status nobody");
+    assert_eq!(ran.code, 5, "{ran:?}");
+}
+
+#[test]
+fn a_detached_import_that_fails_before_the_container_runs_says_so() {
+    if !possible() {
+        return;
+    }
+    let hosts = one(Cgroup::V1, Tree::Criu42);
+    let a = hosts.host("a");
+    start_counter(a, "runc", "c1", "");
+    a.run("ckpt export c1 --leave-running -o /data/c1.ckpt");
+    let ran = a.attempt("ckpt import --lazy --detach /data/c1.ckpt --bundle /data/c2");
+    assert!(
+        ran.code != 0 && ran.stderr.contains("cannot import /data/c1.ckpt"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn an_interrupted_import_takes_its_container_along() {
     if !possible() {
         return;

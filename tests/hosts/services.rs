@@ -25,8 +25,7 @@ fn move_connected(a: Host<'_>, b: Host<'_>, name: &str, import: &str) {
     assert_eq!(status(b, "runc", &format!("{name}-2")), "running");
 }
 
-#[test]
-fn redis_keeps_its_keys_and_its_client() {
+fn redis_moves(import: &str) {
     if !possible() {
         return;
     }
@@ -39,7 +38,7 @@ fn redis_keeps_its_keys_and_its_client() {
     c.run("python3 /opt/workloads/redis-client.py 10.77.0.50 load 100000");
     let mut client = c.spawn("exec python3 /opt/workloads/redis-client.py 10.77.0.50 steady /data/steady");
     c.wait_until("[ $(wc -l < /data/steady) -gt 5 ]");
-    move_connected(a, b, "redis", "--root /workloads/debian");
+    move_connected(a, b, "redis", &format!("--root /workloads/debian {import}"));
     let before = c.run("wc -l < /data/steady");
     c.wait_until(&format!("[ $(wc -l < /data/steady) -gt $(({before} + 20)) ]"));
     c.run("! grep FAIL /data/steady; awk '$1 != NR { exit 1 }' /data/steady");
@@ -49,6 +48,16 @@ fn redis_keeps_its_keys_and_its_client() {
     );
     client.kill().expect("the client is still there");
     let _ = client.wait();
+}
+
+#[test]
+fn redis_keeps_its_keys_and_its_client() {
+    redis_moves("");
+}
+
+#[test]
+fn redis_keeps_its_keys_and_its_client_while_its_memory_follows() {
+    redis_moves("--lazy --detach");
 }
 
 #[test]

@@ -15,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   ckpt import web.ckpt                             go on running web
   ckpt import web.ckpt -n web2 --netns new         under another name, with a new network
   ckpt import db.ckpt --map-mount /data=/srv/db    its /data comes from /srv/db here
+  ckpt import web.ckpt --lazy                      go on at once, memory follows while it runs
   ssh a ckpt export web -o - | ckpt import -       straight from another host
 
 Nothing of an archive is used before all of it is verified. Bind mounts of host paths, OCI hooks and CRIU options that \
@@ -26,8 +27,8 @@ run it again.";
 #[command(after_help = EXAMPLES)]
 pub struct ImportArgs {
     /// The archive, or - for standard input
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    file: PathBuf,
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "status")]
+    file: Option<PathBuf>,
     /// Name of the container on this host, if not the one in the archive
     #[arg(short, long, value_name = "NAME", value_parser = value::name)]
     name: Option<String>,
@@ -40,6 +41,16 @@ pub struct ImportArgs {
     /// Run the container at once; its memory follows from FILE, which must stay where it is until then
     #[arg(long, conflicts_with_all = ["no_restore", "parent", "pages", "auto_dedup"])]
     lazy: bool,
+    /// With --lazy: return when all of the container's memory is there (the default)
+    #[arg(long, requires = "lazy", conflicts_with = "detach")]
+    wait: bool,
+    /// With --lazy: return when the container runs, and let its memory follow in the background
+    #[arg(long, requires = "lazy", conflicts_with = "dry_run")]
+    pub detach: bool,
+    /// Show how far lazy imports are: all of them, or that of the container NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, value_parser = value::name,
+          conflicts_with_all = ["file", "lazy", "dry_run", "no_restore"])]
+    pub status: Option<Option<String>>,
     /// Threads that decompress and verify, one per processor if not given
     #[arg(long, value_name = "N", value_parser = value::threads)]
     threads: Option<NonZeroUsize>,
@@ -194,7 +205,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             return Err(UsageError::OtherRuntimeWithoutName);
         }
         Ok(Self {
-            input: value::input(args.file),
+            input: value::input(args.file.ok_or(UsageError::NoArchive)?),
             threads: args.threads.unwrap_or_else(value::default_threads),
             name: args.name,
             runtime,
@@ -406,6 +417,16 @@ mod tests {
             "f --map-mount /d",
             "f --cgroup-parent ../x",
             "f --runtime lxc",
+            "f --detach",
+            "f --wait",
+            "f --lazy --wait --detach",
+            "f --lazy --detach --dry-run",
+            "f --lazy --no-restore",
+            "f --lazy --parent g",
+            "f --lazy --pages /d",
+            "f --lazy --auto-dedup",
+            "f --status",
+            "--status a/b",
         ];
         for line in wrong {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

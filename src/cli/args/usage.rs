@@ -65,6 +65,9 @@ pub enum UsageError {
     /// An archive would be printed.
     #[error("the archive would be printed on the terminal: redirect standard output, or name a file with --output")]
     OutputIsTerminal,
+    /// No archive is named.
+    #[error("name the archive, or - for standard input")]
+    NoArchive,
     /// An archive would be typed.
     #[error("the archive would be read from the terminal: redirect standard input, or name a file")]
     InputIsTerminal,

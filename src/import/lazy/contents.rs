@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::limits::MAX_JSON;
@@ -32,6 +32,7 @@ const AHEAD_FRAMES: usize = 8;
 
 /// An archive whose memory is restored lazily.
 pub(in crate::import) struct LazyArchive<'a> {
+    path: PathBuf,
     frames: Arc<Frames>,
     manifest: Manifest,
     spec: Spec,
@@ -50,6 +51,9 @@ impl<'a> LazyArchive<'a> {
                 why: "an archive from a pipe is read once, from front to back",
             });
         };
+        if !crate::sys::probe::userfaultfd() {
+            return Err(Error::NoUserfaultfd);
+        }
         let file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::NotLazy {
@@ -72,6 +76,7 @@ impl<'a> LazyArchive<'a> {
             .transpose()?;
         let cgroups = cgroups.map(|text| CgroupRecord::from_json(&text)).transpose()?;
         Ok(Self {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,
             manifest,
             spec,
@@ -181,6 +186,7 @@ impl Opened for LazyArchive<'_> {
 
     fn memory(&mut self) -> Option<Memory> {
         Some(Memory {
+            archive: self.path.clone(),
             map: std::mem::take(&mut self.map),
             source: ArchivePages {
                 frames: self.frames.clone(),
@@ -210,6 +216,8 @@ fn create(directory: &Path, image: &str) -> io::Result<File> {
 
 /// The memory of a lazy import.
 pub(in crate::import) struct Memory {
+    /// The archive, as an absolute path.
+    pub(super) archive: PathBuf,
     pub(super) map: PageMap,
     pub(super) source: ArchivePages,
 }

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Memory;
 use super::contents::ArchivePages;
 use super::guard::{Guard, GuardOrder};
+use super::status::{LazyState, Record};
 use super::stop::{FirstProcess, stop};
 use crate::criu::lazy::{LazyDaemon, PageServer, Turn};
 use crate::criu::wire::{HeaderForm, PAGE_SIZE};
@@ -79,6 +80,11 @@ impl Service<'_> {
         Ok(())
     }
 
+    /// Pages that were fetched. A task that forks has its missing pages fetched for either.
+    fn fetched(&self) -> u64 {
+        self.pages.load(Ordering::Relaxed).min(self.total)
+    }
+
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,6 +110,7 @@ pub(in crate::import) fn follow(
     restore: impl FnOnce(&Service<'_>) -> Result<Restored, Error>,
 ) -> Result<Restored, Error> {
     let total = memory.map.pages();
+    let mut record = Record::begin(&place.order, &memory.archive, total);
     let form = header_form()?;
     // By the time these are dropped the container is gone, or its memory is complete.
     let (guard, daemon, connection) = Guard::start(&place.order)?;
@@ -122,14 +129,21 @@ pub(in crate::import) fn follow(
         if restored.is_err() {
             service.stop.store(true, Ordering::Relaxed);
         } else {
-            tell_progress(&service, events, interrupted, &|| serving.is_finished());
+            tell_progress(&service, &mut record, events, interrupted, &|| serving.is_finished());
         }
         let served = serving
             .join()
             .unwrap_or(Err(Error::Archive(crate::archive::Error::Poisoned)));
         (restored, served)
     });
-    conclude(&service, place, restored, served)
+    let concluded = conclude(&service, place, restored, served);
+    let state = if concluded.is_ok() {
+        LazyState::Complete
+    } else {
+        LazyState::Failed
+    };
+    record.note(state, service.fetched(), concluded.as_ref().err());
+    concluded
 }
 
 /// Ends the container unless everything went well, before the daemon and the guard let go.
@@ -139,7 +153,7 @@ fn conclude(
     restored: Result<Restored, Error>,
     served: Result<(), Error>,
 ) -> Result<Restored, Error> {
-    let pages = service.pages.load(Ordering::Relaxed);
+    let pages = service.fetched();
     let why = match (restored, served) {
         (Ok(restored), Ok(())) => {
             let followed = Some(pages);
@@ -173,7 +187,13 @@ fn header_form() -> Result<HeaderForm, Error> {
     Ok(if wide { HeaderForm::Wide } else { HeaderForm::Narrow })
 }
 
-fn tell_progress(service: &Service<'_>, events: &dyn Events, interrupted: Hook<'_>, ended: &dyn Fn() -> bool) {
+fn tell_progress(
+    service: &Service<'_>,
+    record: &mut Record,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+    ended: &dyn Fn() -> bool,
+) {
     events.emit(Event::Phase {
         phase: Phase::Follow,
         total: Some(service.total * PAGE_SIZE),
@@ -183,10 +203,9 @@ fn tell_progress(service: &Service<'_>, events: &dyn Events, interrupted: Hook<'
         if interrupted() {
             service.stop.store(true, Ordering::Relaxed);
         }
-        // A task that forks has its missing pages fetched for either.
-        let pages = service.pages.load(Ordering::Relaxed).min(service.total);
+        record.note(LazyState::Following, service.fetched(), None);
         events.emit(Event::Progress {
-            bytes: pages * PAGE_SIZE,
+            bytes: service.fetched() * PAGE_SIZE,
         });
     }
 }

@@ -184,7 +184,6 @@ fn fault(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
 /// # Errors
 /// Where it cannot begin to watch; its starter sees it end.
 pub fn guard(order: &GuardOrder) -> Result<(), Error> {
-    let _ = rustix::process::setsid();
     let _lock = lock(order.runtime, &order.container).map_err(fault("locking for"))?;
     let channel = io::stdin().as_fd().try_clone_to_owned().map_err(fault("connecting"))?;
     let channel = UnixStream::from(channel);
