@@ -10,6 +10,7 @@ use super::{describe, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
+use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RuntimeKind};
@@ -32,7 +33,16 @@ pub(super) struct Contents {
 impl Contents {
     /// What is exported of a running container.
     pub(super) fn of_container(request: &ExportRequest, runtime: &dyn Runtime, target: &Target) -> Result<Self, Error> {
-        let version = runtime.version()?;
+        // Each asks a program, which takes some hundredths of a second.
+        let (version, host) = std::thread::scope(|scope| {
+            let host = scope.spawn(host::manifest);
+            let version = runtime.version();
+            (
+                version,
+                host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
+        });
+        let (version, host) = (version?, host?);
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let parent = request
@@ -41,7 +51,7 @@ impl Contents {
             .map(|path| Parent::open(path, target))
             .transpose()?;
         let timestamp = describe::timestamp(request);
-        let mut manifest = describe::manifest(request, runtime.kind(), version, target, binds, timestamp)?;
+        let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
         manifest.parent = parent.as_ref().map(Parent::identity);
         describe::files(&mut manifest, &files);
         Ok(Self {
@@ -68,7 +78,7 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let mut manifest = describe::manifest(request, kind, version, target, binds, timestamp)?;
+        let mut manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
         describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,

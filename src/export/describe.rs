@@ -9,10 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::files::Files;
-use crate::error::Error;
-use crate::host;
 use crate::manifest::{
-    BindMount, Container, FORMAT_VERSION, FileType, Filesystem, Image, Manifest, Namespace, Producer, RootfsMode,
+    BindMount, Container, FORMAT_VERSION, FileType, Filesystem, Host, Image, Manifest, Namespace, Producer, RootfsMode,
     Runtime,
 };
 use crate::mounts::bind::Declared;
@@ -30,20 +28,20 @@ const IMAGE_ANNOTATIONS: [(&str, Option<&str>); 4] = [
 /// The manifest; what is in it of the file system is filled in when that has been captured.
 pub(super) fn manifest(
     request: &ExportRequest,
-    kind: RuntimeKind,
-    version: String,
+    host: Host,
+    (kind, version): (RuntimeKind, String),
     target: &Target,
     bind_mounts: Vec<BindMount>,
     timestamp: u64,
-) -> Result<Manifest, Error> {
-    Ok(Manifest {
+) -> Manifest {
+    Manifest {
         format: FORMAT_VERSION,
         producer: Producer {
             name: "ckpt".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         checkpointed_at: rfc3339(timestamp),
-        host: host::manifest()?,
+        host,
         runtime: Runtime {
             name: kind.name().to_owned(),
             version,
@@ -60,7 +58,7 @@ pub(super) fn manifest(
             volumes: BTreeMap::new(),
         },
         parent: None,
-    })
+    }
 }
 
 /// Adds what will be taken of the container's files.
