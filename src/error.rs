@@ -130,6 +130,12 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// Memory images were to be in memory, and cannot be.
+    #[error("memory images cannot be in memory (--images-in memory): {why}")]
+    ImagesInMemory {
+        /// Why.
+        why: &'static str,
+    },
     /// Incremental dumps need a kernel that tracks which pages were written.
     #[error("this kernel does not track memory (CONFIG_MEM_SOFT_DIRTY): --pre-dump and --parent are not possible")]
     NoMemoryTracking,
@@ -209,7 +215,7 @@ impl Error {
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
-            Self::NoMemoryTracking | Self::NoUserfaultfd => ErrorKind::Host,
+            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
             Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,

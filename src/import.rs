@@ -4,8 +4,9 @@ mod contents;
 mod describe;
 mod lazy;
 mod restore;
+mod thin;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::CgroupRecord;
 use crate::criu::Hook;
@@ -13,6 +14,7 @@ use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::manifest::Manifest;
 use crate::request::ImportRequest;
+use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{self, Inputs, Plan, Spec};
 
 use contents::Archive;
@@ -79,6 +81,10 @@ trait Opened: rewrite::Contents {
     fn cgroups(&self) -> Option<&CgroupRecord>;
     /// The memory that is yet to follow when the images are placed; `None` where it is among them.
     fn memory(&mut self) -> Option<Memory>;
+    /// Where the images are that the plan has in `directory`.
+    fn images(&self, directory: &Path) -> PathBuf {
+        directory.to_owned()
+    }
 }
 
 impl Opened for Archive<'_> {
@@ -96,6 +102,10 @@ impl Opened for Archive<'_> {
 
     fn memory(&mut self) -> Option<Memory> {
         None
+    }
+
+    fn images(&self, directory: &Path) -> PathBuf {
+        Archive::images(self, directory)
     }
 }
 
@@ -133,7 +143,24 @@ fn run(
         cgroups: archive.cgroups(),
         events,
     };
-    restore::restore(&plan, command, applied, memory, &finishing, interrupted).map(Outcome::Restored)
+    let (images, eager) = (archive.images(&command.images), memory.is_none());
+    let command = RestoreCommand {
+        images: images.clone(),
+        ..command.clone()
+    };
+    let restored = restore::restore(&plan, &command, applied, memory, &finishing, interrupted)?;
+    if eager {
+        discard(&images, events);
+    }
+    Ok(Outcome::Restored(restored))
+}
+
+/// The container has its memory: that of its images is of no more use.
+fn discard(images: &Path, events: &dyn Events) {
+    if let Err(error) = contents::discard_memory(images) {
+        let message = format!("memory images stay behind in {}: {error}", images.display());
+        events.emit(Event::Warning { message });
+    }
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is

@@ -185,6 +185,20 @@ pub struct ImportRequest {
     pub dry_run: bool,
     /// Stop with a ready bundle and images directory.
     pub no_restore: bool,
+    /// Where memory images are until they are restored.
+    pub images_in: ImagesIn,
+}
+
+/// Where memory images are until they are restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImagesIn {
+    /// Wherever is faster by what was measured: on disk.
+    #[default]
+    Auto,
+    /// On a tmpfs.
+    Memory,
+    /// Beside the bundle.
+    Disk,
 }
 
 /// CRIU's switches of a restore, under runc's names.

@@ -13,7 +13,7 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ckpt::archive::{Entry, Indexed, ReaderOptions, Source, Staged, Treatment};
+use ckpt::archive::{Entry, Indexed, Later, ReaderOptions, Source, Staged, Treatment};
 use ckpt::event::Silent;
 use support::archives::{self, Build, options, sample};
 
@@ -162,6 +162,69 @@ fn what_is_left_in_the_archive_is_checked_when_it_is_read() {
         error.to_string().starts_with("entry checkpoint/pages-1.img: frame "),
         "{error}"
     );
+}
+
+/// Memory, staged later and elsewhere, without zeros that need not be there; however it is compressed.
+#[test]
+fn zeros_are_left_out_where_that_is_allowed() {
+    const PAGE: usize = 4096;
+    let mut pages = vec![7; 1000 * PAGE];
+    pages[10 * PAGE..500 * PAGE].fill(0);
+    pages[700 * PAGE..703 * PAGE].fill(0);
+    pages[990 * PAGE..].fill(0);
+    let entries: [(&str, &[u8]); 4] = [
+        ("ckpt.json", &archives::manifest()),
+        ("checkpoint/pages-1.img", &pages),
+        ("checkpoint/core-1.img", b"core"),
+        ("rootfs-diff.tar", &[1; 100_000]),
+    ];
+    for codec in CODECS {
+        for threads in [1, 2, 7] {
+            let directory = tempfile::tempdir().expect("directory");
+            let archive = Build::of(&entries).options(options(codec)).bytes();
+            let source = Source::new(file(directory.path(), &archive).into(), Path::new("archive")).expect("source");
+            let options = ReaderOptions::default();
+            let staged = Staged::receive_as(source, directory.path(), options, &Treatment::lazy, &Silent);
+            let mut staged = staged.expect("received").verify().expect("verified");
+            let elsewhere = directory.path().join("elsewhere");
+            std::fs::create_dir(&elsewhere).expect("directory");
+            let later = Later {
+                treat: &Treatment::eager,
+                optional: &|entry: &Entry| (entry.size > 1 << 20).then(|| vec![0..20, 21..300, 600..2000]),
+                parent: Some(&elsewhere),
+                threads: threads.try_into().expect("not zero"),
+            };
+            let left_out = staged.stage(&later, &Silent).expect("staged");
+            let file = std::fs::read(staged.elsewhere().expect("elsewhere").join("checkpoint/pages-1.img"));
+            let file = file.expect("file");
+            let mut expected = pages.clone();
+            if codec == "none" {
+                assert!(left_out.is_empty());
+            } else {
+                // In rising order, cut where a frame ends.
+                let blocks: Vec<u64> = left_out["checkpoint/pages-1.img"].iter().cloned().flatten().collect();
+                assert_eq!(
+                    blocks,
+                    (10..20).chain(21..300).chain(990..1000).collect::<Vec<_>>(),
+                    "{codec}"
+                );
+                for block in blocks.iter().rev() {
+                    let at = *block as usize * PAGE;
+                    expected.drain(at..at + PAGE);
+                }
+            }
+            assert!(file == expected, "{codec}, {threads} threads");
+            let mut tar = staged.open("rootfs-diff.tar", TWO).expect("opened").expect("entry");
+            assert_eq!(tar.read_to_end(&mut Vec::new()).expect("read"), 100_000);
+            drop(tar);
+            drop(staged);
+            assert_eq!(
+                std::fs::read_dir(&elsewhere).expect("directory").count(),
+                0,
+                "nothing is left"
+            );
+        }
+    }
 }
 
 #[test]

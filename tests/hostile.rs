@@ -165,6 +165,62 @@ fn nothing_of_them_is_left_after_staging() {
     }
 }
 
+/// `SHA256SUMS` has another digest than that of the content, whose frames are as the index says: refused before it is used,
+/// but for memory.
+#[test]
+fn a_line_of_the_sums_that_is_wrong_is_seen_where_the_entry_is_used() {
+    let directory = tempfile::tempdir().expect("directory");
+    for (entry, size) in [
+        ("dump.log", 10),
+        ("rootfs-diff.tar", 10),
+        ("rootfs-diff.tar", 5 << 20),
+        ("checkpoint/core-1.img", 10),
+    ] {
+        let mut archive = Forge::small("zstd");
+        archive.entries.retain(|other| other.name != entry);
+        let place = archive.entries.partition_point(|other| rank(&other.name) < rank(entry));
+        archive
+            .entries
+            .insert(place, support::forge::Entry::new(entry, &vec![b'x'; size]));
+        archive.sums = Some(Box::new(move |sums| {
+            let line = sums
+                .lines()
+                .find(|line| line.ends_with(entry))
+                .expect("line")
+                .to_owned();
+            sums.replace(&line, &format!("{}  {entry}", "0".repeat(64)))
+        }));
+        let path = directory.path().join("archive");
+        std::fs::write(&path, archive.bytes()).expect("written");
+        let message = format!("entry {entry}: content does not match its digest in SHA256SUMS");
+        assert_eq!(refused(&archive.bytes()).to_string(), message);
+        let source = Source::open(&path).expect("file");
+        let staged =
+            Staged::receive(source, directory.path(), ReaderOptions::default(), &Silent).and_then(Staged::verify);
+        let error = match staged {
+            Ok(staged) => staged.read(entry, u64::MAX).expect_err("read from the archive"),
+            Err(error) => error,
+        };
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+/// Where an entry is in the order of those that are used here.
+fn rank(name: &str) -> usize {
+    let order = [
+        "checkpoint/pages",
+        "checkpoint/",
+        "rootfs-diff.tar",
+        "deleted.files",
+        "stats-dump",
+        "dump.log",
+    ];
+    order
+        .iter()
+        .position(|prefix| name.starts_with(prefix))
+        .map_or(0, |at| at + 1)
+}
+
 /// The same words as those of `ckpt verify`, however many threads see it.
 #[test]
 fn staging_by_frames_names_them_as_reading_does() {

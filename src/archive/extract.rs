@@ -30,6 +30,7 @@ use super::limits::{Limits, frames_for};
 use super::pool::Buffers;
 use super::sparse::write_at;
 use super::stagedir::Directory;
+use super::thin::{Cut, Thin};
 
 /// Threads at most. Each may hold 9 MiB where frames are as large as is accepted, and those who write into the same file wait
 /// for each other.
@@ -61,9 +62,15 @@ impl Treatment {
     #[must_use]
     pub fn lazy(entry: &Entry) -> Self {
         match Self::eager(entry) {
-            Self::Stage if pages_number(&entry.path).is_none() => Self::Stage,
+            Self::Stage if !Self::is_memory(entry) => Self::Stage,
             _ => Self::Leave,
         }
+    }
+
+    /// Whether the entry is of those that are as large as the memory of a process.
+    #[must_use]
+    pub fn is_memory(entry: &Entry) -> bool {
+        pages_number(&entry.path).is_some()
     }
 }
 
@@ -72,23 +79,19 @@ pub(super) struct Extraction<'a> {
     archive: &'a Indexed,
     directory: &'a Directory,
     treatments: Vec<Treatment>,
+    /// Entries that are written without some of their zero blocks, by their position.
+    thin: HashMap<usize, Thin>,
     /// Files that were begun and are not complete, by the position of the entry.
     open: Mutex<HashMap<usize, Open>>,
 }
+
+/// Blocks of [`BLOCK`](super::thin::BLOCK) bytes of an entry, rising.
+pub type Blocks = Vec<Range<u64>>;
 
 /// A file and how many more frames have a part of it.
 struct Open {
     file: Arc<File>,
     frames: usize,
-}
-
-/// A part of a frame that is content of an entry.
-struct Part {
-    position: usize,
-    /// In the frame.
-    range: Range<usize>,
-    /// In the content of the entry.
-    offset: u64,
 }
 
 impl<'a> Extraction<'a> {
@@ -98,12 +101,24 @@ impl<'a> Extraction<'a> {
             archive,
             directory,
             treatments,
+            thin: HashMap::new(),
             open: Mutex::default(),
         }
     }
 
-    /// Does it; `progress` is told the length of every frame as it is stored.
-    pub(super) fn run(self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<(), Error> {
+    /// Leaves out what is zero of these blocks of the entry at this position; what follows in the file moves up.
+    pub(super) fn leave_out(&mut self, position: usize, optional: Blocks) {
+        let frames = self.archive.frames_of(&self.archive.index().entries[position]);
+        self.thin.insert(position, Thin::new(optional, frames.start));
+    }
+
+    /// Does it; `progress` is told the length of every frame that was read, as it is stored. Returns what was left out, by
+    /// the position of the entry.
+    pub(super) fn run(
+        self,
+        threads: NonZeroUsize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<HashMap<usize, Blocks>, Error> {
         let index = self.archive.index();
         for (entry, treatment) in index.entries.iter().zip(&self.treatments) {
             // No frame has anything of them.
@@ -111,14 +126,24 @@ impl<'a> Extraction<'a> {
                 self.directory.create_file(&entry.path)?;
             }
         }
-        crew::each(threads.min(MAX_THREADS), index.frames.len(), || {
-            let mut worker = Worker::new(&self)?;
+        // Those who wait for their turn must not leave a processor idle.
+        let waiting = usize::from(!self.thin.is_empty());
+        let threads = threads.saturating_add(waiting).min(MAX_THREADS);
+        let this = &self;
+        crew::each(threads, index.frames.len(), || {
+            let mut worker = Worker::new(this)?;
             Ok(move |number| {
-                let stored = worker.frame(number)?;
-                progress(stored);
+                let wake = WakeOnFailure(&this.thin);
+                progress(worker.frame(number)?);
+                wake.not_needed();
                 Ok(())
             })
-        })
+        })?;
+        let left_out = self
+            .thin
+            .into_iter()
+            .map(|(position, thin)| (position, thin.left_out()));
+        Ok(left_out.collect())
     }
 
     /// What is done with a frame is the most that is done with an entry in it.
@@ -158,18 +183,23 @@ impl<'a> Extraction<'a> {
             }
             let range = self.range(number, entry.offset..content_end);
             if self.treatments[position] == Treatment::Stage && !range.is_empty() {
-                let offset = self.archive.frame_start(number) + range.start as u64 - entry.offset;
-                self.write(
-                    &content[range.clone()],
-                    &Part {
-                        position,
-                        range,
-                        offset,
-                    },
-                )?;
+                self.write(number, position, &content[range.clone()], range.start)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes a part of an entry, which begins at `start` in its frame.
+    fn write(&self, number: usize, position: usize, content: &[u8], start: usize) -> Result<(), Error> {
+        let entry = &self.archive.index().entries[position];
+        let offset = self.archive.frame_start(number) + start as u64 - entry.offset;
+        let failed = |source| self.directory.failed("write it", &entry.path, source);
+        let file = self.file(position)?;
+        let written = match self.thin.get(&position) {
+            None => write_at(&file, content, offset),
+            Some(thin) => write_thin(&file, content, offset, thin, number),
+        };
+        written.and_then(|()| self.written(position)).map_err(failed)
     }
 
     /// Which bytes of a frame are these bytes of the stream.
@@ -177,16 +207,6 @@ impl<'a> Extraction<'a> {
         let (start, end) = self.extent(number);
         let within = |offset: u64| (offset.clamp(start, end) - start) as usize;
         within(wanted.start)..within(wanted.end)
-    }
-
-    fn write(&self, bytes: &[u8], part: &Part) -> Result<(), Error> {
-        let entry = &self.archive.index().entries[part.position];
-        debug_assert_eq!(part.range.len(), bytes.len(), "the part is of the frame");
-        let failed = |source| self.directory.failed("write it", &entry.path, source);
-        let file = self.file(part.position)?;
-        write_at(&file, bytes, part.offset).map_err(failed)?;
-        self.written(part.position);
-        Ok(())
     }
 
     /// The file of an entry, which whoever is first creates with its length.
@@ -207,18 +227,55 @@ impl<'a> Extraction<'a> {
     }
 
     /// A part of an entry is in its file; the last one closes it.
-    fn written(&self, position: usize) {
-        if let Slot::Occupied(mut slot) = self.open().entry(position) {
-            slot.get_mut().frames -= 1;
-            if slot.get().frames == 0 {
-                slot.remove();
-            }
+    fn written(&self, position: usize) -> io::Result<()> {
+        let mut open = self.open();
+        let Slot::Occupied(mut slot) = open.entry(position) else {
+            return Ok(());
+        };
+        slot.get_mut().frames -= 1;
+        if slot.get().frames > 0 {
+            return Ok(());
         }
+        let file = slot.remove().file;
+        drop(open);
+        self.thin
+            .get(&position)
+            .map_or(Ok(()), |thin| file.set_len(thin.length()))
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<usize, Open>> {
         // A thread that panicked ends the extraction with an error; what it left is as good as it was.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what is kept of a part of an entry, behind what is kept of the parts before.
+fn write_thin(file: &File, content: &[u8], offset: u64, thin: &Thin, frame: usize) -> io::Result<()> {
+    let cut = Cut::of(content, offset, &thin.optional);
+    // The thread that failed returns the reason.
+    let Some(mut at) = thin.place(frame, &cut) else {
+        return Ok(());
+    };
+    for range in cut.kept {
+        let length = range.len() as u64;
+        write_at(file, &content[range], at)?;
+        at += length;
+    }
+    Ok(())
+}
+
+/// When a thread fails, however it does, those who wait for its frame must not wait for ever.
+struct WakeOnFailure<'a>(&'a HashMap<usize, Thin>);
+
+impl WakeOnFailure<'_> {
+    fn not_needed(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for WakeOnFailure<'_> {
+    fn drop(&mut self) {
+        self.0.values().for_each(Thin::fail);
     }
 }
 
@@ -246,7 +303,7 @@ impl<'a> Worker<'a> {
         let archive = self.extraction.archive;
         let treatment = self.extraction.treatment(number);
         if treatment == Treatment::Leave {
-            return Ok(archive.index().frames[number].stored.into());
+            return Ok(0);
         }
         let stored = archive.stored(number, std::mem::take(&mut self.stored))?;
         let length = stored.bytes.len() as u64;
@@ -300,14 +357,19 @@ pub(super) fn check_bounds(archive: &Indexed, limits: &Limits) -> Result<(), Err
     Ok(())
 }
 
-/// Checks the content of staged entries against `SHA256SUMS`, one entry by one thread.
+/// Checks the content of what is staged against `SHA256SUMS`, one entry by one thread; memory is not.
 pub(super) fn check_digests(
     archive: &Indexed,
     directory: &Directory,
+    treatments: &[Treatment],
     threads: NonZeroUsize,
-    wanted: impl Fn(&Entry) -> bool,
 ) -> Result<(), Error> {
-    let entries: Vec<(&Entry, &Digest)> = archive.entries().filter(|(entry, _)| wanted(entry)).collect();
+    let treated = archive.entries().zip(treatments);
+    let staged = treated.filter(|(_, treatment)| **treatment == Treatment::Stage);
+    let small = staged
+        .map(|(entry, _)| entry)
+        .filter(|(entry, _)| !Treatment::is_memory(entry));
+    let entries: Vec<(&Entry, &Digest)> = small.collect();
     crew::each(threads.min(MAX_THREADS), entries.len(), || {
         Ok(|number: usize| {
             let (entry, expected) = entries[number];

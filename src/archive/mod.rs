@@ -47,11 +47,12 @@ mod staging;
 mod sums;
 mod tail;
 mod tarstream;
+mod thin;
 mod writer;
 
 pub use digest::{Digest, NotADigest};
 pub use error::{Error, FrameProblem, HeaderProblem, NameProblem, TailProblem, TrailerProblem};
-pub use extract::Treatment;
+pub use extract::{Blocks, Treatment};
 pub use frames::{Codec, Compression, Level};
 pub use index::{Entry, Frame, Index};
 pub use indexed::Indexed;
@@ -63,7 +64,8 @@ pub use reader::{EntryReader, Proof, Reader, ReaderOptions};
 pub use segment::{Segment, SegmentWriter};
 pub use sink::{Durable, Sink};
 pub use source::Source;
-pub use staging::{Staged, StagedEntry, Unverified, Verified};
+pub use staging::{Later, Staged, StagedEntry, Unverified, Verified};
+pub use thin::BLOCK as THIN_BLOCK;
 pub use writer::{EntryWriter, Summary, Writer, WriterOptions};
 
 /// A thread for each processor that this process may run on.

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::Error;
+use super::frames::Codec;
 
 /// See the module.
 #[derive(Debug)]
@@ -77,6 +78,14 @@ impl Source {
     #[must_use]
     pub fn is_seekable(&self) -> bool {
         self.length.is_some()
+    }
+
+    /// Whether it can be read by frames, in any order: one can seek in it, and it is compressed.
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        let mut start = [0; 4];
+        let read = std::os::unix::fs::FileExt::read_at(&self.file, &mut start, 0).unwrap_or(0);
+        self.is_seekable() && Codec::detect(&start[..read]) != Codec::None
     }
 
     /// Its name, for messages.

@@ -13,6 +13,7 @@
 //! `index.json` has their digests, and `SHA256SUMS` the digest of `index.json`, so the identity of the archive covers every
 //! byte of them without a second digest of the same.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -21,12 +22,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::digest::Digest;
 use super::error::Error;
-use super::extract::{Extraction, Treatment, check_bounds, check_digests};
-use super::format::{MANIFEST, pages_number};
+use super::extract::{Blocks, Extraction, Treatment, check_bounds, check_digests};
+use super::format::MANIFEST;
 use super::frames::Codec;
 use super::index::{Entry, Index};
 use super::indexed::Indexed;
 use super::indexed_entry::IndexedEntry;
+use super::path::ArchivePath;
 use super::reader::{EntryReader, Reader, ReaderOptions};
 use super::source::Source;
 use super::sparse::SparseFile;
@@ -71,7 +73,22 @@ pub struct Verified {
 /// See the module.
 pub struct Staged<S> {
     directory: Directory,
+    /// Where entries are that were staged later, see [`Later::parent`].
+    elsewhere: Option<Directory>,
     state: S,
+}
+
+/// How entries are staged that were left in the archive at first.
+pub struct Later<'a> {
+    /// What is done with each of them.
+    pub treat: Treat<'a>,
+    /// Blocks of [`THIN_BLOCK`](super::THIN_BLOCK) bytes of an entry, rising, of which those that are zero may be left out of
+    /// its file, where what follows moves up.
+    pub optional: &'a dyn Fn(&Entry) -> Option<Blocks>,
+    /// The directory to make another one in for them, if they are to be elsewhere than the first.
+    pub parent: Option<&'a Path>,
+    /// Threads that decompress.
+    pub threads: NonZeroUsize,
 }
 
 impl Staged<Unverified> {
@@ -106,9 +123,8 @@ impl Staged<Unverified> {
             ..options
         };
         let progress = Progress::new(events);
-        if let Some(file) = file.as_ref().filter(|file| has_frames(file)) {
-            let file = file.try_clone().map_err(|source| Error::Read { offset: 0, source })?;
-            return Self::extract(Indexed::open(file)?, parent, options, treat, &progress);
+        if source.has_frames() {
+            return Self::extract(Indexed::open(source.file()?)?, parent, options, treat, &progress);
         }
         Self::read(source, file, parent, options, treat, &progress)
     }
@@ -129,6 +145,7 @@ impl Staged<Unverified> {
         let archive = Box::new(archive);
         Ok(Self {
             directory,
+            elsewhere: None,
             state: Unverified(Received::Frames {
                 archive,
                 treatments,
@@ -163,6 +180,7 @@ impl Staged<Unverified> {
         }
         Ok(Self {
             directory,
+            elsewhere: None,
             state: Unverified(Received::Stream {
                 reader,
                 file,
@@ -185,7 +203,11 @@ impl Staged<Unverified> {
     /// # Errors
     /// Whatever is wrong with the archive; what was staged is removed.
     pub fn verify(self) -> Result<Staged<Verified>, Error> {
-        let Self { directory, state } = self;
+        let Self {
+            directory,
+            elsewhere,
+            state,
+        } = self;
         let state = match state.0 {
             Received::Stream {
                 reader,
@@ -198,7 +220,11 @@ impl Staged<Unverified> {
                 threads,
             } => verify_frames(archive, treatments, &directory, threads)?,
         };
-        Ok(Staged { directory, state })
+        Ok(Staged {
+            directory,
+            elsewhere,
+            state,
+        })
     }
 }
 
@@ -223,9 +249,7 @@ fn verify_frames(
     directory: &Directory,
     threads: NonZeroUsize,
 ) -> Result<Verified, Error> {
-    check_digests(&archive, directory, threads, |entry| {
-        Treatment::eager(entry) == Treatment::Stage && pages_number(&entry.path).is_none()
-    })?;
+    check_digests(&archive, directory, &treatments, threads)?;
     Ok(Verified {
         identity: archive.identity(),
         index: archive.index().clone(),
@@ -233,13 +257,6 @@ fn verify_frames(
         treatments,
         archive: Some(archive),
     })
-}
-
-/// Whether the file has frames by which it can be read.
-fn has_frames(file: &File) -> bool {
-    let mut start = [0; 4];
-    let read = std::os::unix::fs::FileExt::read_at(file, &mut start, 0).unwrap_or(0);
-    Codec::detect(&start[..read]) != Codec::None
 }
 
 /// Writes the content of an entry, holes where it is zero.
@@ -258,6 +275,30 @@ fn receive(directory: &Directory, entry: &mut EntryReader<'_, Source>, progress:
         progress.at(entry.stored_bytes());
     }
     file.finish().map_err(failed)
+}
+
+/// Copies entries out of a plain tar, whose digests are checked as they are read.
+fn copy_plain(
+    archive: &Indexed,
+    directory: &Directory,
+    treatments: &[Treatment],
+    progress: &Progress<'_>,
+) -> Result<(), Error> {
+    let entries = archive.index().entries().iter().zip(treatments);
+    for (entry, _) in entries.filter(|(_, treatment)| **treatment == Treatment::Stage) {
+        let Some(mut content) = archive.entry(entry.path.as_str(), NonZeroUsize::MIN)? else {
+            continue;
+        };
+        let mut file = SparseFile::new(directory.create_file(&entry.path)?);
+        let failed = |source| directory.failed("write it", &entry.path, source);
+        while let count @ 1.. = content.chunk()?.len() {
+            file.append(content.chunk()?).map_err(failed)?;
+            content.consume(count);
+            progress.more(count as u64);
+        }
+        file.finish().map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Staged<Verified> {
@@ -283,6 +324,51 @@ impl Staged<Verified> {
     #[must_use]
     pub fn archive(&self) -> Option<&Indexed> {
         self.state.archive.as_deref()
+    }
+
+    /// Stages entries that were left in the archive. Returns what was left out of their files, by their names.
+    ///
+    /// # Errors
+    /// What is wrong with their frames; [`Error::File`].
+    pub fn stage(&mut self, how: &Later<'_>, events: &dyn Events) -> Result<HashMap<String, Blocks>, Error> {
+        let Verified {
+            archive, treatments, ..
+        } = &mut self.state;
+        let Some(archive) = archive else {
+            return Ok(HashMap::new());
+        };
+        let entries = archive.index().entries();
+        let mut now = vec![Treatment::Leave; entries.len()];
+        for ((now, treatment), entry) in now.iter_mut().zip(&mut *treatments).zip(entries) {
+            if *treatment != Treatment::Stage {
+                *now = (how.treat)(entry);
+                *treatment = *now;
+            }
+        }
+        if let Some(parent) = how.parent {
+            self.elsewhere = Some(Directory::create(parent)?);
+        }
+        let directory = self.elsewhere.as_ref().unwrap_or(&self.directory);
+        let progress = Progress::new(events);
+        if archive.index().codec() == Codec::None {
+            copy_plain(archive, directory, &now, &progress)?;
+            return Ok(HashMap::new());
+        }
+        let mut extraction = Extraction::new(archive, directory, now.clone());
+        for (position, entry) in entries.iter().enumerate() {
+            if let Some(blocks) = (how.optional)(entry).filter(|_| now[position] == Treatment::Stage) {
+                extraction.leave_out(position, blocks);
+            }
+        }
+        let left_out = extraction.run(how.threads, &|stored| progress.more(stored))?;
+        let named = |(position, blocks): (usize, Blocks)| (entries[position].path.to_string(), blocks);
+        Ok(left_out.into_iter().map(named).collect())
+    }
+
+    /// The directory that entries are in which were staged elsewhere later.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&Path> {
+        self.elsewhere.as_ref().map(|directory| directory.path.as_path())
     }
 
     /// The directory that the entries are in. Nested tars may not be there, see [`Staged::open`].
@@ -311,8 +397,18 @@ impl Staged<Verified> {
             Some(archive) => archive
                 .entry(name, threads)?
                 .map(|entry| StagedEntry::Archive(Box::new(entry))),
-            None => Some(StagedEntry::File(self.directory.open(&index.entries[position].path)?)),
+            None => Some(StagedEntry::File(self.staged_file(&index.entries[position].path)?)),
         })
+    }
+
+    fn staged_file(&self, name: &ArchivePath) -> Result<File, Error> {
+        match self.directory.open(name) {
+            Err(error) => self
+                .elsewhere
+                .as_ref()
+                .map_or(Err(error), |directory| directory.open(name)),
+            file => file,
+        }
     }
 
     /// The whole content of a small entry; `None` where the archive has no such entry.

@@ -1,6 +1,6 @@
 //! CRIU's image files: their frame of magic numbers and length-prefixed messages, and the pagemaps among them.
 //!
-//! Images are read, never written again: a message decoded here drops the fields it does not know.
+//! A message decoded here drops the fields it does not know, so none is written again unless nothing of it is lost.
 
 use prost::Message;
 
@@ -94,6 +94,21 @@ impl Pagemap {
             pages_id: head.pages_id,
             entries,
         })
+    }
+
+    /// The image with this content. What was decoded from another may have had fields that are unknown here: that it is the
+    /// same is for the caller to compare.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut image = [COMMON_MAGIC.to_le_bytes(), PAGEMAP_MAGIC.to_le_bytes()].concat();
+        let mut record = |message: Vec<u8>| {
+            image.extend((message.len() as u32).to_le_bytes());
+            image.extend(message);
+        };
+        let pages_id = self.pages_id;
+        record(PagemapHead { pages_id }.encode_to_vec());
+        self.entries.iter().for_each(|entry| record(entry.encode_to_vec()));
+        image
     }
 
     /// Number of pages whose entry has all of `flags`.
@@ -197,6 +212,12 @@ mod tests {
             ),
             (3, 9, 2, 5)
         );
+    }
+
+    #[test]
+    fn a_pagemap_is_written_as_it_was_read() {
+        let map = Pagemap::parse("pagemap-1.img", &sample()).unwrap();
+        assert_eq!(map.encode(), sample());
     }
 
     #[test]

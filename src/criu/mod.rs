@@ -18,6 +18,7 @@ mod session;
 pub mod stats;
 pub mod wire;
 mod work;
+pub mod zeros;
 
 pub use actions::{Action, ActionKind, run_action};
 pub use error::Error;

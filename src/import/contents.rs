@@ -7,16 +7,20 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::format::CHECKPOINT;
 use crate::archive::limits::MAX_JSON;
-use crate::archive::{Limits, ReaderOptions, Source, Staged, Verified};
+use crate::archive::{Entry, Later, Limits, ReaderOptions, Source, Staged, Treatment, Verified};
 use crate::cgroup::CgroupRecord;
 use crate::criu::{self, Hook, ImageNetns, WorkDir};
 use crate::error::Error;
 use crate::event::Events;
 use crate::manifest::Manifest;
-use crate::request::{ImportRequest, Input};
+use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
 
+use super::thin::Thinning;
+
+/// Where memory images are put that are to be in memory: the first that is a tmpfs.
+const MEMORY: [&str; 2] = ["/dev/shm", "/run"];
 /// Where CRIU looks for the images that an incremental dump's are incremental to.
 const PARENT: &str = "parent";
 
@@ -31,7 +35,8 @@ pub(super) struct Archive<'a> {
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
     interrupted: Hook<'a>,
-    // Dropped last: what is staged is in it.
+    // Dropped last: what is staged is in them.
+    memory: Option<WorkDir>,
     _work: WorkDir,
 }
 
@@ -43,15 +48,26 @@ impl<'a> Archive<'a> {
             Some(beside) if beside.is_dir() => WorkDir::create_in(beside)?,
             _ => WorkDir::create()?,
         };
-        let stage = |source| stage(source, work.path(), request.threads, events);
-        let staged = stage(match &request.input {
+        let staging = Staging {
+            parent: work.path(),
+            threads: request.threads,
+            events,
+        };
+        let source = match &request.input {
             Input::File(path) => Source::open(path)?,
             Input::Stdin => Source::stdin()?,
-        })?;
+        };
+        let mut staged = staging.begin(source)?;
+        let thinning = match &staged.manifest().parent {
+            None if request.pages.is_none() && !request.no_restore => Thinning::of(staged.path()),
+            _ => Thinning::default(),
+        };
+        let memory = memory(request, &staged)?;
+        staging.go_on(&mut staged, &thinning, memory.as_ref().map(WorkDir::path))?;
         let mut parents = Vec::new();
         let mut wanted = staged.manifest().parent.clone();
         for path in request.parents.iter().rev() {
-            let parent = stage(Source::open(path)?)?;
+            let parent = staging.stage(Source::open(path)?)?;
             if wanted != Some(parent.identity().to_string()) {
                 return Err(Error::Parent {
                     path: path.clone(),
@@ -82,22 +98,109 @@ impl<'a> Archive<'a> {
             threads: request.threads,
             pages: request.pages.clone(),
             interrupted,
+            memory,
             _work: work,
         })
     }
 }
 
-fn stage(source: Source, parent: &Path, threads: NonZeroUsize, events: &dyn Events) -> Result<Staged<Verified>, Error> {
-    let free = crate::sys::space::free(parent).unwrap_or(u64::MAX);
-    let options = ReaderOptions {
-        threads,
-        limits: Limits {
-            content: free,
-            ..Limits::default()
-        },
-        ..ReaderOptions::default()
-    };
-    Ok(Staged::receive(source, parent, options, events)?.verify()?)
+impl Archive<'_> {
+    /// Where the images are for which the plan has `directory`. All of them are in one directory: a task opens them when its
+    /// root is the container's already, so that no link leads out of it.
+    pub(super) fn images(&self, directory: &Path) -> PathBuf {
+        match &self.memory {
+            Some(memory) => memory.path().join(CHECKPOINT),
+            None => directory.to_owned(),
+        }
+    }
+}
+
+/// How archives are staged.
+struct Staging<'a> {
+    parent: &'a Path,
+    threads: NonZeroUsize,
+    events: &'a dyn Events,
+}
+
+impl Staging<'_> {
+    /// Receives and verifies an archive.
+    fn stage(&self, source: Source) -> Result<Staged<Verified>, Error> {
+        let mut staged = self.begin(source)?;
+        self.go_on(&mut staged, &Thinning::default(), None)?;
+        Ok(staged)
+    }
+
+    /// What is small, as that says where and how memory is staged. Of what cannot be read by frames, everything.
+    fn begin(&self, source: Source) -> Result<Staged<Verified>, Error> {
+        let free = crate::sys::space::free(self.parent).unwrap_or(u64::MAX);
+        let options = ReaderOptions {
+            threads: self.threads,
+            limits: Limits {
+                content: free,
+                ..Limits::default()
+            },
+            ..ReaderOptions::default()
+        };
+        let treat = if source.has_frames() {
+            Treatment::lazy
+        } else {
+            Treatment::eager
+        };
+        Ok(Staged::receive_as(source, self.parent, options, &treat, self.events)?.verify()?)
+    }
+
+    /// The rest, memory in `memory` if that is given.
+    fn go_on(&self, staged: &mut Staged<Verified>, thinning: &Thinning, memory: Option<&Path>) -> Result<(), Error> {
+        let rest = Later {
+            treat: &Treatment::eager,
+            optional: &|entry: &Entry| thinning.optional(entry),
+            parent: memory,
+            threads: self.threads,
+        };
+        let left_out = staged.stage(&rest, self.events)?;
+        thinning
+            .finish(&left_out)
+            .map_err(|source| Error::io("writing the pagemaps in", staged.path(), source))
+    }
+}
+
+/// A place in memory for the memory images of an archive, if the request wants one.
+fn memory(request: &ImportRequest, staged: &Staged<Verified>) -> Result<Option<WorkDir>, Error> {
+    if request.images_in != ImagesIn::Memory {
+        return Ok(None);
+    }
+    let refused = |why| Error::ImagesInMemory { why };
+    if !matches!(request.input, Input::File(_)) || staged.archive().is_none() {
+        return Err(refused("the archive comes through a pipe"));
+    }
+    if staged
+        .manifest()
+        .namespaces
+        .iter()
+        .any(|namespace| namespace.kind == "user")
+    {
+        return Err(refused(
+            "tasks in a user namespace read their images themselves, from the bundle",
+        ));
+    }
+    let pages: u64 = staged
+        .entries()
+        .iter()
+        .filter(|entry| Treatment::is_memory(entry))
+        .map(|entry| entry.size)
+        .sum();
+    let base = MEMORY
+        .iter()
+        .map(Path::new)
+        .find(|path| crate::sys::space::is_tmpfs(path));
+    let base = base.ok_or_else(|| refused("neither /dev/shm nor /run is a tmpfs"))?;
+    let free = crate::sys::space::free(base).unwrap_or(0);
+    let available = crate::sys::space::memory().unwrap_or(0);
+    // Once as images, once as memory of the container.
+    if free < pages || available / 2 < pages {
+        return Err(refused("there is not enough of it free"));
+    }
+    Ok(Some(WorkDir::create_in(base)?))
 }
 
 impl rewrite::Contents for Archive<'_> {
@@ -107,11 +210,14 @@ impl rewrite::Contents for Archive<'_> {
     }
 
     fn place_images(&mut self, directory: &Path) -> Result<(), ContentsError> {
-        place(&self.staged, directory)?;
-        if let Some(pages) = &self.pages {
-            copy_pages(pages, directory)?;
+        let mut below = self.images(directory);
+        if below != directory {
+            fs::create_dir(&below)?;
         }
-        let mut below = directory.to_owned();
+        place(&self.staged, &below)?;
+        if let Some(pages) = &self.pages {
+            copy_pages(pages, &below)?;
+        }
         for parent in &self.parents {
             below.push(PARENT);
             fs::create_dir(&below)?;
@@ -121,7 +227,7 @@ impl rewrite::Contents for Archive<'_> {
     }
 
     fn make_netns_external(&mut self, directory: &Path) -> Result<(), ContentsError> {
-        Ok(criu::set_image_netns(directory, ImageNetns::External)?)
+        Ok(criu::set_image_netns(&self.images(directory), ImageNetns::External)?)
     }
 
     fn proceed(&mut self, _: &Step) -> Result<(), ContentsError> {
@@ -148,13 +254,32 @@ fn copy_pages(from: &Path, directory: &Path) -> io::Result<()> {
 
 /// Moves the staged images into `directory`; copies them where that is on another file system.
 fn place(staged: &Staged<Verified>, directory: &Path) -> io::Result<()> {
-    let from = staged.path().join(CHECKPOINT);
-    for entry in fs::read_dir(&from)? {
+    let from = [Some(staged.path()), staged.elsewhere()];
+    let from = from.into_iter().flatten().map(|path| path.join(CHECKPOINT));
+    for from in from.filter(|from| from.exists()) {
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let to = directory.join(entry.file_name());
+            match fs::rename(entry.path(), &to) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => _ = fs::copy(entry.path(), &to)?,
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the memory images in `directory` and in those that they were incremental to: the container has its memory back, and
+/// what of them is not on disk yet need not get there.
+pub(super) fn discard_memory(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let to = directory.join(entry.file_name());
-        match fs::rename(entry.path(), &to) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => _ = fs::copy(entry.path(), &to)?,
-            other => other?,
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() && name == PARENT {
+            discard_memory(&entry.path())?;
+        } else if name.starts_with("pages-") && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::plan::{Plan, plan, questions};
 use super::spec::mounts::{self, MountKind};
 use super::{CgroupSummary, CgroupView, HostView, Inputs, Limit, PathKind, Refusals, Spec};
 use crate::manifest::{BindMount, CgroupMode, DevShm, FileType, Manifest, RootfsMode};
-use crate::request::{ImportRequest, Input, Netns, RestoreOptions};
+use crate::request::{ImagesIn, ImportRequest, Input, Netns, RestoreOptions};
 
 /// Bind mounts of files in the fixtures; all others are of directories.
 const FILES: &[&str] = &[
@@ -171,6 +171,7 @@ fn request() -> ImportRequest {
         lazy: false,
         dry_run: false,
         no_restore: false,
+        images_in: ImagesIn::Auto,
     }
 }
 

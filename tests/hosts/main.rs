@@ -23,3 +23,4 @@ mod safety;
 mod services;
 mod undo;
 mod vm;
+mod zeros;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::usage::UsageError;
-use super::{CgroupsModeArg, EmptyNsArg, RuntimeArg, value};
+use super::{CgroupsModeArg, EmptyNsArg, ImagesInArg, RuntimeArg, value};
 use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions, RuntimeKind};
 
 const EXAMPLES: &str = "Examples:
@@ -51,6 +51,9 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME", num_args = 0..=1, value_parser = value::name,
           conflicts_with_all = ["file", "lazy", "dry_run", "no_restore"])]
     pub status: Option<Option<String>>,
+    /// Where memory images are until they are restored: on a tmpfs, beside the bundle, or wherever is faster
+    #[arg(long, value_enum, value_name = "PLACE", default_value = "auto", conflicts_with_all = ["no_restore", "lazy"])]
+    images_in: ImagesInArg,
     /// Threads that decompress and verify, one per processor if not given
     #[arg(long, value_name = "N", value_parser = value::threads)]
     threads: Option<NonZeroUsize>,
@@ -234,6 +237,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             lazy: args.lazy,
             dry_run: args.dry_run,
             no_restore: args.no_restore,
+            images_in: args.images_in.into(),
         })
     }
 }

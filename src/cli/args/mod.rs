@@ -13,6 +13,8 @@ pub(super) mod value;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::request::ImagesIn;
+
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
@@ -159,6 +161,24 @@ impl From<CgroupsModeArg> for String {
             CgroupsModeArg::Ignore => "ignore",
         };
         name.to_owned()
+    }
+}
+
+/// Where memory images are until they are restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImagesInArg {
+    Auto,
+    Memory,
+    Disk,
+}
+
+impl From<ImagesInArg> for ImagesIn {
+    fn from(arg: ImagesInArg) -> Self {
+        match arg {
+            ImagesInArg::Auto => Self::Auto,
+            ImagesInArg::Memory => Self::Memory,
+            ImagesInArg::Disk => Self::Disk,
+        }
     }
 }
 

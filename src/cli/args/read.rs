@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RuntimeArg, value};
-use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
+use crate::request::{ImagesIn, ImportRequest, MapMount, Netns, RestoreOptions};
 
 const VERIFY_EXAMPLES: &str = "Examples:
   ckpt verify web.ckpt && echo good
@@ -166,6 +166,7 @@ impl CheckArgs {
             lazy: false,
             dry_run: true,
             no_restore: false,
+            images_in: ImagesIn::Auto,
         })
     }
 }
