@@ -1,4 +1,4 @@
-//! The page server of a dump, fed over the loopback interface as CRIU feeds it: `cargo bench --bench pages`.
+//! The page server of a dump, fed over the socket that CRIU inherits: `cargo bench --bench pages`.
 //!
 //! What is received is thrown away: the bound of any export, where the archive costs nothing. Large ranges are what CRIU
 //! sends of memory in use, single pages what it sends of memory that is full of holes.
@@ -6,7 +6,7 @@
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up has failed")]
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::thread;
 
 use ckpt::criu::pages::{Link, PageServer};
@@ -34,8 +34,7 @@ fn header(command: Command, pages: u64, address: u64) -> Vec<u8> {
 }
 
 /// Sends what CRIU does for one task.
-fn send(address: &str, range: u64) {
-    let mut stream = TcpStream::connect(address).expect("connected");
+fn send(mut stream: UnixStream, range: u64) {
     stream.write_all(&header(Command::Open2, 0, 0)).expect("opened");
     stream.read_exact(&mut [0]).expect("told of no parent");
     let mut message = header(Command::AddF, range, 0);
@@ -52,13 +51,12 @@ fn send(address: &str, range: u64) {
 
 fn receive(range: u64) -> u64 {
     let images = tempfile::tempdir().expect("directory");
-    let server = PageServer::listen().expect("loopback");
-    let address = server.address().to_owned();
+    let server = PageServer::new().expect("sockets");
+    let theirs = server.inherited().try_clone_to_owned().expect("a copy").into();
     let link = Link::default();
     thread::scope(|scope| {
-        scope.spawn(|| send(&address, range));
-        let ourselves = i32::try_from(std::process::id()).expect("a pid");
-        let mut receiver = server.accept(ourselves, images.path(), &link).expect("accepted");
+        scope.spawn(move || send(theirs, range));
+        let mut receiver = server.receive(images.path(), &link).expect("receiver");
         let mut total = 0;
         while receiver.next_image().expect("an image").is_some() {
             total += io::copy(&mut receiver.pages(), &mut io::sink()).expect("pages");

@@ -13,7 +13,6 @@ mod netns;
 mod options;
 mod pagemap;
 pub mod pages;
-mod peer;
 mod session;
 pub mod stats;
 pub mod wire;

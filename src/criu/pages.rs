@@ -3,34 +3,30 @@
 //! CRIU opens one image after the other (a task's memory, then shared memory) and sends ranges of pages; a page server
 //! writes `pagemap-*.img` and `pages-N.img`. Here [`Receiver::next_image`] yields the images and [`Receiver::pages`] the bytes of one,
 //! so that they can be written anywhere; the pagemaps, which are small, go to CRIU's images directory.
-//! Invariants: nothing is taken from a process that CRIU's runtime did not start; pages are counted before they are taken; an
-//! image is complete when the next one is opened or CRIU has closed the connection in an orderly way.
+//! CRIU inherits its end of the connection through the runtime (`ps-socket`): there is no address at which anybody else
+//! could knock, and no TCP between the two.
+//! Invariants: pages are counted before they are taken; an image is complete when the next one is opened or CRIU has closed
+//! the connection in an orderly way.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 
 use super::Error;
 use super::images::{PE_PARENT, PE_PRESENT, PagemapEntry};
 use super::pagemap::{PagemapWriter, ParentMap};
-use super::peer::{self, Peer};
 use super::wire::{Command, Destination, Header, HeaderForm, PAGE_SIZE, WireError};
 
 /// Headers and small ranges are read through a buffer of this size; large ranges past it.
 const BUFFER: usize = 64 << 10;
-/// How long nothing may come before CRIU's side is asked for what it holds back.
-const PATIENCE: Duration = Duration::from_millis(2);
-/// How often a server that nobody has connected to looks whether it is still wanted.
-const LOOK_UP: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
+/// Bytes that CRIU may send ahead: it needs not wait for each piece to be taken.
+const AHEAD: usize = 4 << 20;
 
 /// What can be wrong with what CRIU sends.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +67,11 @@ impl From<PagesError> for io::Error {
     }
 }
 
-/// A page server that waits for CRIU.
+/// A page server whose other end CRIU is to inherit.
 #[derive(Debug)]
 pub struct PageServer {
-    listener: TcpListener,
-    address: String,
+    ours: UnixStream,
+    theirs: UnixStream,
 }
 
 /// The connection as others see it: to end it from another thread, and to tell who ended it.
@@ -83,7 +79,7 @@ pub struct PageServer {
 pub struct Link {
     stopped: AtomicBool,
     cut: AtomicBool,
-    stream: Mutex<Option<TcpStream>>,
+    stream: Mutex<Option<UnixStream>>,
 }
 
 impl Link {
@@ -107,7 +103,7 @@ impl Link {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    fn made(&self, stream: &TcpStream) -> io::Result<()> {
+    fn made(&self, stream: &UnixStream) -> io::Result<()> {
         if let Ok(mut made) = self.stream.lock() {
             *made = Some(stream.try_clone()?);
         }
@@ -138,76 +134,44 @@ impl Link {
 }
 
 impl PageServer {
-    /// Listens on the loopback interface.
+    /// A pair of connected sockets. Programs that are started from now on inherit CRIU's end, until [`PageServer::receive`].
     ///
     /// # Errors
-    /// Where that is not possible: the interface is down.
-    pub fn listen() -> Result<Self, Error> {
-        let failed = |error| Error::io("listening on", "127.0.0.1", error);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?.to_string();
-        Ok(Self { listener, address })
+    /// Where there are too many open files.
+    pub fn new() -> Result<Self, Error> {
+        let failed = |error| Error::io("making", "a pair of sockets", error);
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        fcntl_setfd(&theirs, FdFlags::empty()).map_err(|errno| failed(errno.into()))?;
+        // Without the privilege it works, slower.
+        let _ = set_socket_send_buffer_size_force(&theirs, AHEAD);
+        Ok(Self { ours, theirs })
     }
 
-    /// Where it listens, `HOST:PORT`.
+    /// The end that CRIU inherits.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn inherited(&self) -> BorrowedFd<'_> {
+        self.theirs.as_fd()
     }
 
-    /// Waits for CRIU, a descendant of the process `ancestor`. Pagemaps will be written to `images`, where the parent's
-    /// images are linked as `parent`.
+    /// Receives from CRIU; to be called when the program that starts it has been started. Pagemaps will be written to
+    /// `images`, where the parent's images are linked as `parent`.
     ///
     /// # Errors
-    /// [`PagesError::Stopped`] as the source; where the connection fails.
-    pub fn accept<'a>(self, ancestor: i32, images: &Path, link: &'a Link) -> Result<Receiver<'a>, Error> {
-        let failed = |error| Error::io("waiting for CRIU on", &self.address, error);
-        loop {
-            if link.is_stopped() {
-                return Err(failed(link.over().into()));
-            }
-            let mut watched = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
-            match poll(&mut watched, Some(&LOOK_UP)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(errno) => return Err(failed(errno.into())),
-            }
-            let (stream, stranger) = self.listener.accept().map_err(failed)?;
-            let Some(peer) = peer::descendant(&stream, ancestor).map_err(failed)? else {
-                tracing::warn!(%stranger, "a stranger knocked at the page server");
-                continue;
-            };
-            stream.set_nodelay(true).map_err(failed)?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-            link.made(&stream).map_err(failed)?;
-            let connection = Connection { stream, peer };
-            return Ok(Receiver::new(connection, images.to_owned(), link));
-        }
-    }
-}
-
-/// The connection itself; what CRIU's kernel side holds back is asked for when nothing else comes.
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-}
-
-impl Read for Connection {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.stream.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.peer.push(),
-                result => return result,
-            }
-        }
+    /// Where there are too many open files.
+    pub fn receive<'a>(self, images: &Path, link: &'a Link) -> Result<Receiver<'a>, Error> {
+        let Self { ours, theirs } = self;
+        // Only without a copy of CRIU's end here is CRIU's death seen as the end.
+        drop(theirs);
+        link.made(&ours)
+            .map_err(|error| Error::io("keeping", "a second descriptor of a socket", error))?;
+        Ok(Receiver::new(ours, images.to_owned(), link))
     }
 }
 
 /// What CRIU sends.
 #[derive(Debug)]
 pub struct Receiver<'a> {
-    input: BufReader<Connection>,
+    input: BufReader<UnixStream>,
     link: &'a Link,
     images: PathBuf,
     form: Option<HeaderForm>,
@@ -235,9 +199,9 @@ impl Drop for Receiver<'_> {
 }
 
 impl<'a> Receiver<'a> {
-    fn new(connection: Connection, images: PathBuf, link: &'a Link) -> Self {
+    fn new(stream: UnixStream, images: PathBuf, link: &'a Link) -> Self {
         Self {
-            input: BufReader::with_capacity(BUFFER, connection),
+            input: BufReader::with_capacity(BUFFER, stream),
             link,
             images,
             form: None,
@@ -334,11 +298,7 @@ impl<'a> Receiver<'a> {
     }
 
     fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.input
-            .get_mut()
-            .stream
-            .write_all(bytes)
-            .map_err(|error| self.lost(error))
+        self.input.get_mut().write_all(bytes).map_err(|error| self.lost(error))
     }
 
     /// An end that came too early, by CRIU or by us.

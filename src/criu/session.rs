@@ -179,12 +179,6 @@ enum Woken {
 }
 
 impl<'session> Running<'session> {
-    /// The process that was started; CRIU descends from it.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
-    }
-
     /// Waits until CRIU has dumped everything and asks whether to go through with it.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::criu::{Commit, Hook, Running, WorkDir, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::ExportRequest;
-use crate::runtime::{Checkpoint, Runtime, Target};
+use crate::runtime::{Checkpoint, PagesTo, Runtime, Target};
 
 /// A dump that is about to be taken.
 pub(super) struct Dump<'a> {
@@ -51,13 +51,15 @@ impl Dump<'_> {
         let (place, images) = place::of_images(self.target.pid, self.work)?;
         let parent = contents.place_parent(place.path())?;
         let elsewhere = self.request.page_server.as_deref();
-        let server = elsewhere.is_none().then(PageServer::listen).transpose()?;
+        let server = elsewhere.is_none().then(PageServer::new).transpose()?;
         let invocation = self.runtime.checkpoint(&Checkpoint {
             id: &self.target.id,
             images: &images,
             work: self.work.path(),
             parent: parent.as_deref(),
-            page_server: elsewhere.or(server.as_ref().map(PageServer::address)),
+            page_server: elsewhere
+                .map(PagesTo::Address)
+                .or(server.as_ref().map(|server| PagesTo::Socket(server.inherited()))),
             spec: &self.target.spec,
             options: &self.request.dump,
         })?;
@@ -92,8 +94,7 @@ impl Dump<'_> {
             link,
             server,
         } = under_way;
-        let pid = running.pid();
-        let memory = scope.spawn(move || receive(server, pid, images, link, archiving));
+        let memory = scope.spawn(move || receive(server, images, link, archiving));
         let interrupted = || {
             let stop = (self.interrupted)();
             if stop {
@@ -185,16 +186,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Takes the memory that CRIU, a descendant of `pid`, sends to the server, if it is ours.
+/// Takes the memory that CRIU sends to the server, if it is ours.
 fn receive<'scope, 'env>(
     server: Option<PageServer>,
-    pid: i32,
     images: &Path,
     link: &Link,
     mut archiving: Archiving<'scope, 'env>,
 ) -> Result<Archiving<'scope, 'env>, Error> {
     if let Some(server) = server {
-        archiving.memory(server.accept(pid, images, link)?)?;
+        archiving.memory(server.receive(images, link)?)?;
     }
     Ok(archiving)
 }

@@ -11,6 +11,7 @@ mod lock;
 mod oci;
 mod roots;
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,12 +53,21 @@ pub struct Checkpoint<'a> {
     pub work: &'a Path,
     /// The parent's images, relative to `images`.
     pub parent: Option<&'a Path>,
-    /// A page server (`HOST:PORT`) that takes the memory.
-    pub page_server: Option<&'a str>,
+    /// Who takes the memory, where it is not to be among the images.
+    pub page_server: Option<PagesTo<'a>>,
     /// The container's configuration.
     pub spec: &'a serde_json::Value,
     /// The switches.
     pub options: &'a DumpOptions,
+}
+
+/// A page server.
+#[derive(Debug, Clone, Copy)]
+pub enum PagesTo<'a> {
+    /// Somebody else's, `HOST:PORT`.
+    Address(&'a str),
+    /// The other end of a socket that CRIU inherits under this number.
+    Socket(BorrowedFd<'a>),
 }
 
 /// What a restore needs to know.

@@ -1,6 +1,7 @@
 //! runc and crun: runtimes with the command line of the OCI runtime specification, and what they differ in.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use super::command::{checked, failed, output};
 use super::devices;
 use super::flags::{Composer, Flags};
 use super::roots::cgroup_roots;
-use super::{Checkpoint, Error, Invocation, Restore, Runtime, Target};
+use super::{Checkpoint, Error, Invocation, PagesTo, Restore, Runtime, Target};
 use crate::criu::Logs;
 use crate::request::RuntimeKind;
 
@@ -262,8 +263,16 @@ fn empty_namespaces(composer: &mut Composer<'_>, names: &[String]) -> Result<(),
     Ok(())
 }
 
-fn page_server(composer: &mut Composer<'_>, server: Option<&str>) -> Result<(), Error> {
-    let Some(server) = server else { return Ok(()) };
+fn page_server(composer: &mut Composer<'_>, server: Option<PagesTo<'_>>) -> Result<(), Error> {
+    let server = match server {
+        None => return Ok(()),
+        Some(PagesTo::Address(server)) => server,
+        Some(PagesTo::Socket(end)) => {
+            let options = composer.options().switch("page-server");
+            options.value("ps-socket", &end.as_raw_fd().to_string())?;
+            return Ok(());
+        }
+    };
     if composer.has("--page-server") {
         return composer.value("--page-server", Some(server));
     }

@@ -7,15 +7,16 @@ use crate::criu::images::{PE_LAZY, Pagemap};
 
 /// What CRIU does on its side.
 struct Sender {
-    stream: TcpStream,
+    stream: UnixStream,
     form: HeaderForm,
     destination: u64,
 }
 
 impl Sender {
-    fn connect(address: &str, form: HeaderForm) -> Self {
+    /// With a copy of the descriptor that CRIU inherits.
+    fn of(server: &PageServer, form: HeaderForm) -> Self {
         Self {
-            stream: TcpStream::connect(address).unwrap(),
+            stream: server.theirs.try_clone().unwrap(),
             form,
             destination: 0,
         }
@@ -65,17 +66,12 @@ fn exchange(
     form: HeaderForm,
     send: impl FnOnce(&mut Sender) + Send,
 ) -> Result<Vec<Vec<u8>>, (Error, bool)> {
-    let server = PageServer::listen().unwrap();
+    let server = PageServer::new().unwrap();
     let link = Link::default();
     thread::scope(|scope| {
-        let address = server.address().to_owned();
-        // Kept until the end: of a connection that is closed at once nobody can tell whose it was.
-        let sending = scope.spawn(move || {
-            let mut criu = Sender::connect(&address, form);
-            send(&mut criu);
-            criu
-        });
-        let mut receiver = server.accept(std::process::id() as i32, images, &link).unwrap();
+        let mut criu = Sender::of(&server, form);
+        let sending = scope.spawn(move || send(&mut criu));
+        let mut receiver = server.receive(images, &link).unwrap();
         let mut contents = Vec::new();
         let mut all = || -> Result<(), Error> {
             while let Some(number) = receiver.next_image()? {
@@ -90,7 +86,7 @@ fn exchange(
         let result = all();
         // A sender that has more to send is not left waiting.
         drop(receiver);
-        drop(sending.join().unwrap());
+        sending.join().unwrap();
         result.map(|()| contents).map_err(|error| (error, link.was_cut()))
     })
 }
@@ -248,18 +244,17 @@ fn what_has_no_place_in_a_dump_is_named() {
 #[test]
 fn a_sender_that_has_more_to_send_learns_that_nobody_receives() {
     let images = tempfile::tempdir().unwrap();
-    let server = PageServer::listen().unwrap();
+    let server = PageServer::new().unwrap();
     let link = Link::default();
     thread::scope(|scope| {
-        let address = server.address().to_owned();
+        let mut criu = Sender::of(&server, HeaderForm::Wide);
         let sending = scope.spawn(move || {
-            let mut criu = Sender::connect(&address, HeaderForm::Wide);
             criu.open(Destination::Task(1));
             criu.send(Command::AddF, PE_PRESENT, 1 << 20, 0x10000);
             let pages = vec![0; 1 << 20];
             (0..64).try_for_each(|_| criu.stream.write_all(&pages))
         });
-        let mut receiver = server.accept(std::process::id() as i32, images.path(), &link).unwrap();
+        let mut receiver = server.receive(images.path(), &link).unwrap();
         receiver.next_image().unwrap();
         drop(receiver);
         sending.join().unwrap().unwrap_err();
@@ -267,33 +262,14 @@ fn a_sender_that_has_more_to_send_learns_that_nobody_receives() {
 }
 
 #[test]
-fn a_stranger_is_turned_away() {
-    let server = PageServer::listen().unwrap();
-    let (link, images) = (Link::default(), tempfile::tempdir().unwrap());
-    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let address = server.address().to_owned();
-    thread::scope(|scope| {
-        let accepting = scope.spawn(|| server.accept(child.id() as i32, images.path(), &link).map(drop));
-        let mut stranger = TcpStream::connect(&address).unwrap();
-        assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0, "closed without a word");
-        link.stop();
-        let error = accepting.join().unwrap().unwrap_err();
-        assert_eq!(cause(&error), "the dump ended before all memory had been sent");
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
 fn a_stopped_link_ends_a_waiting_receiver() {
     let images = tempfile::tempdir().unwrap();
-    let server = PageServer::listen().unwrap();
+    let server = PageServer::new().unwrap();
     let link = Link::default();
     thread::scope(|scope| {
-        let address = server.address().to_owned();
-        let mut criu = Sender::connect(&address, HeaderForm::Wide);
+        let mut criu = Sender::of(&server, HeaderForm::Wide);
         let receiving = scope.spawn(|| {
-            let mut receiver = server.accept(std::process::id() as i32, images.path(), &link)?;
+            let mut receiver = server.receive(images.path(), &link)?;
             receiver.next_image()?;
             receiver.next_image().map(drop)
         });
