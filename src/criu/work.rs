@@ -70,6 +70,11 @@ impl WorkDir {
         })
     }
 
+    /// Removes from `base` what killed processes left there, without making anything.
+    pub fn clear(base: &Path) {
+        sweep(base, PREFIX);
+    }
+
     /// Uses the directory that the caller named, made when missing; its content stays.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::archive::format::CHECKPOINT;
@@ -19,8 +20,10 @@ use crate::rewrite::{self, Spec, Step};
 
 use super::thin::Thinning;
 
-/// Where memory images are put that are to be in memory: the first that is a tmpfs.
+/// Where memory images are put that are to be in memory: in a directory of ours in the first that is a tmpfs.
 const MEMORY: [&str; 2] = ["/dev/shm", "/run"];
+/// The name of that directory.
+const MEMORY_DIRECTORY: &str = "ckpt-images";
 /// Where CRIU looks for the images that an incremental dump's are incremental to.
 const PARENT: &str = "parent";
 
@@ -164,8 +167,19 @@ impl Staging<'_> {
     }
 }
 
+/// Whether it is a directory that nobody but this user can have put anything into.
+fn is_private(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0)
+}
+
 /// A place in memory for the memory images of an archive, if the request wants one.
 fn memory(request: &ImportRequest, staged: &Staged<Verified>) -> Result<Option<WorkDir>, Error> {
+    // An import that was killed may have left as much there as a container has memory.
+    let ours = MEMORY.map(|base| Path::new(base).join(MEMORY_DIRECTORY));
+    ours.iter()
+        .filter(|path| is_private(path))
+        .for_each(|path| WorkDir::clear(path));
     if request.images_in != ImagesIn::Memory {
         return Ok(None);
     }
@@ -189,11 +203,15 @@ fn memory(request: &ImportRequest, staged: &Staged<Verified>) -> Result<Option<W
         .filter(|entry| Treatment::is_memory(entry))
         .map(|entry| entry.size)
         .sum();
-    let base = MEMORY
+    let base = ours
         .iter()
-        .map(Path::new)
-        .find(|path| crate::sys::space::is_tmpfs(path));
+        .find(|path| path.parent().is_some_and(crate::sys::space::is_tmpfs));
     let base = base.ok_or_else(|| refused("neither /dev/shm nor /run is a tmpfs"))?;
+    // Others may write to /dev/shm, and have made it before.
+    let _ = fs::DirBuilder::new().mode(0o700).create(base);
+    if !is_private(base) {
+        return Err(refused("the directory ckpt-images there is not ours alone"));
+    }
     let free = crate::sys::space::free(base).unwrap_or(0);
     let available = crate::sys::space::memory().unwrap_or(0);
     // Once as images, once as memory of the container.
@@ -283,4 +301,22 @@ pub(super) fn discard_memory(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn only_a_directory_of_this_user_alone_is_private() {
+        let base = tempfile::tempdir().unwrap();
+        let path = |name: &str| base.path().join(name);
+        fs::DirBuilder::new().mode(0o700).create(path("ours")).unwrap();
+        fs::create_dir(path("open")).unwrap();
+        fs::set_permissions(path("open"), fs::Permissions::from_mode(0o1777)).unwrap();
+        symlink(path("ours"), path("link")).unwrap();
+        let found = ["ours", "open", "link", "none"].map(|name| is_private(&path(name)));
+        assert_eq!(found, [true, false, false, false]);
+    }
 }
