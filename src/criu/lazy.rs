@@ -11,6 +11,6 @@ mod daemon;
 mod map;
 mod serve;
 
-pub use daemon::{LazyDaemon, complaint};
+pub use daemon::{LazyDaemon, complaint, connection};
 pub use map::{Found, PageMap, eager_parts};
 pub use serve::{PageServer, PageSource, SourceError, Turn};

@@ -127,6 +127,63 @@ fn memory_follows_under_crun_with_criu_4_1() {
 }
 
 #[test]
+fn tasks_that_fork_while_their_memory_follows_have_all_of_it() {
+    if !possible() {
+        return;
+    }
+    let hosts = one(Cgroup::V1, Tree::Criu42);
+    let a = hosts.host("a");
+    let options = "--base debian --rootfs overlay";
+    start(
+        a,
+        "runc",
+        "forks",
+        options,
+        "python3 /opt/workloads/forks.py /state 128",
+    );
+    a.wait_until("grep -q 'tick 3' /data/forks/rootfs/state");
+    a.run("ckpt export forks -o /data/forks.ckpt");
+    a.run("ckpt import --lazy /data/forks.ckpt --name two --bundle /data/two --root /workloads/debian");
+    assert_checked(a, "/data/two");
+}
+
+#[test]
+fn two_hundred_processes_are_restored_lazily() {
+    if !possible() {
+        return;
+    }
+    let hosts = one(Cgroup::V1, Tree::Criu42);
+    let a = hosts.host("a");
+    let count = "sh -c 'for i in $(seq 200); do sh -c \"while :; do sleep 1; done\" & done; exec sh /opt/workloads/counter.sh /count'";
+    start(a, "runc", "many", "", count);
+    a.wait_until("[ $(runc ps many | grep -c 'while :') -eq 200 ] && [ -s /data/many/rootfs/count ]");
+    a.run("ckpt export many -o /data/many.ckpt; ckpt import --lazy /data/many.ckpt --bundle /data/there");
+    assert_counts(a, "/data/there/rootfs/count");
+    assert_eq!(a.run("runc ps many | grep -c 'while :'"), "200");
+}
+
+#[test]
+fn a_user_namespace_is_refused_where_the_kernel_does_not_allow_it() {
+    if !possible() {
+        return;
+    }
+    let hosts = one(Cgroup::V1, Tree::Criu42);
+    let a = hosts.host("a");
+    start_counter(a, "runc", "c1", "--userns shifted");
+    a.run("ckpt export c1 -o /data/c1.ckpt");
+    let ran = a.attempt("ckpt import --lazy /data/c1.ckpt --bundle /data/there");
+    if a.run("cat /proc/sys/vm/unprivileged_userfaultfd") == "1" {
+        assert_eq!(ran.code, 0, "{ran:?}");
+        return assert_counts(a, "/data/there/rootfs/count");
+    }
+    assert!(
+        ran.code == 2 && ran.stderr.contains("vm.unprivileged_userfaultfd=1"),
+        "{ran:?}"
+    );
+    a.run("[ ! -e /data/there ]; ckpt import /data/c1.ckpt --bundle /data/there");
+}
+
+#[test]
 fn a_lazily_restored_container_moves_on() {
     if !possible() {
         return;

@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
+use rustix::net::sockopt;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::super::{Error, log};
 
@@ -17,6 +18,28 @@ const LOG: &str = "lazy-pages.log";
 const USERFAULTFD: &str = "anon_inode:[userfaultfd]";
 /// Program name in messages.
 const PROGRAM: &str = "criu lazy-pages";
+
+/// How much may wait in the daemon's connection on its way to us, bytes. The daemon sends without waiting, and gives up when
+/// that fails: every thread of the container may be in a page fault at once, and the kernel counts nearly 1 KiB for each
+/// request. This is room for tens of thousands; what is not used costs nothing.
+const REQUESTS: usize = 32 << 20;
+
+/// Makes the connection between a page server and a daemon: our end, and the daemon's.
+///
+/// # Errors
+/// [`Error::Lazy`].
+pub fn connection() -> Result<(UnixStream, UnixStream), Error> {
+    let fault = |source| Error::Lazy {
+        operation: "preparing the connection to",
+        source,
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(fault)?;
+    // Without CAP_NET_ADMIN, as much as the host allows.
+    if sockopt::set_socket_send_buffer_size_force(&theirs, REQUESTS).is_err() {
+        sockopt::set_socket_send_buffer_size(&theirs, REQUESTS).map_err(|error| fault(error.into()))?;
+    }
+    Ok((ours, theirs))
+}
 
 /// The daemon. Dropping it kills it: **the container must be gone before**, or its memory must be complete.
 #[derive(Debug)]
@@ -100,18 +123,22 @@ impl LazyDaemon {
     /// # Errors
     /// Where it cannot be looked at: then they may.
     pub fn has_tasks(&self) -> Result<bool, Error> {
-        self.tasks().map(|numbers| !numbers.is_empty())
-    }
-
-    /// Duplicates of the descriptors that tasks' faults go to. The daemon has closed none of them as long as this works.
-    ///
-    /// # Errors
-    /// Where it is gone: its descriptors then are, too.
-    pub fn duplicate_tasks(&self) -> Result<Vec<OwnedFd>, Error> {
-        // One that is closed meanwhile was of a task whose memory is complete.
-        let duplicate = |number| pidfd_getfd(&self.exited, number, PidfdGetfdFlags::empty()).ok();
-        self.tasks()
-            .map(|numbers| numbers.into_iter().filter_map(duplicate).collect())
+        let directory = PathBuf::from(format!("/proc/{}/fd", self.pid.as_raw_nonzero()));
+        let fault = |source| Error::io("listing", &directory, source);
+        let mut any = false;
+        for entry in std::fs::read_dir(&directory).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
+            any = true;
+            if std::fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(USERFAULTFD)) {
+                return Ok(true);
+            }
+        }
+        if any {
+            Ok(false)
+        } else {
+            // The kernel takes all of them away at once, before it says that the process has ended.
+            Err(fault(std::io::ErrorKind::NotFound.into()))
+        }
     }
 
     /// Kills it.
@@ -131,26 +158,6 @@ impl LazyDaemon {
         self.kill();
         let lines = self.complaints();
         Error::LazyEnded { lines }
-    }
-
-    /// Numbers of the descriptors that tasks' faults go to.
-    fn tasks(&self) -> Result<Vec<i32>, Error> {
-        let directory = PathBuf::from(format!("/proc/{}/fd", self.pid.as_raw_nonzero()));
-        let fault = |source| Error::io("listing", &directory, source);
-        let (mut found, mut any) = (Vec::new(), false);
-        for entry in std::fs::read_dir(&directory).map_err(fault)? {
-            let entry = entry.map_err(fault)?;
-            any = true;
-            let is_one = std::fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(USERFAULTFD));
-            let number = || entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-            found.extend(is_one.then(number).flatten());
-        }
-        if any {
-            Ok(found)
-        } else {
-            // The kernel takes all of them away at once, before it says that the process has ended.
-            Err(fault(std::io::ErrorKind::NotFound.into()))
-        }
     }
 }
 

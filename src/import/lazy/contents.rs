@@ -70,6 +70,12 @@ impl<'a> LazyArchive<'a> {
         }
         let spec = archive.read("spec.dump", MAX_JSON)?;
         let spec = Spec::parse(&spec).map_err(rewrite::Error::from)?;
+        if has_user_namespace(&spec) && !open_to_user_namespaces() {
+            return Err(Error::NotLazy {
+                why: "the container has a user namespace, from which this host allows no userfaultfd \
+                      (sysctl vm.unprivileged_userfaultfd=1 does)",
+            });
+        }
         let cgroups = frames
             .entry("cgroup.json")
             .map(|_| archive.read("cgroup.json", MAX_JSON))
@@ -196,6 +202,20 @@ impl Opened for LazyArchive<'_> {
     }
 }
 
+/// Whether a container has a user namespace of its own, as its configuration says.
+fn has_user_namespace(spec: &Spec) -> bool {
+    let namespaces = spec
+        .value()
+        .pointer("/linux/namespaces")
+        .and_then(serde_json::Value::as_array);
+    namespaces.is_some_and(|list| list.iter().any(|namespace| namespace["type"] == "user"))
+}
+
+/// Whether the kernel lets the root of a user namespace catch the faults of its own system calls, as CRIU must there.
+fn open_to_user_namespaces() -> bool {
+    std::fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd").is_ok_and(|text| text.trim() == "1")
+}
+
 /// The pid in `pagemap-PID.img`.
 fn task_of(image: &str) -> Option<u64> {
     image.strip_prefix("pagemap-")?.strip_suffix(".img")?.parse().ok()
@@ -257,6 +277,20 @@ impl PageSource for ArchivePages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_namespace_is_seen_in_the_configuration() {
+        for (namespaces, expected) in [
+            (r#"[{"type":"pid"},{"type":"user"}]"#, true),
+            (r#"[{"type":"pid"}]"#, false),
+            ("[]", false),
+        ] {
+            let text =
+                format!(r#"{{"ociVersion":"1.0.2","root":{{"path":"r"}},"linux":{{"namespaces":{namespaces}}}}}"#);
+            let spec = Spec::parse(text.as_bytes()).unwrap();
+            assert_eq!(has_user_namespace(&spec), expected, "{namespaces}");
+        }
+    }
 
     #[test]
     fn only_tasks_have_memory_that_may_come_later() {

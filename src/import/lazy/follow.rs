@@ -70,7 +70,7 @@ impl Service<'_> {
 
     /// Every task is restored, and the first process is this one: the container may run from here on.
     pub(in crate::import) fn restored(&self, pid: i32) -> Result<(), Error> {
-        self.guard.hold(pid)?;
+        self.guard.watch(pid)?;
         let first = FirstProcess::of(pid).map_err(|error| Error::io("finding", format!("process {pid}"), error))?;
         let mut stage = self.stage();
         if matches!(*stage, Stage::Failed) {
@@ -259,8 +259,11 @@ fn end(server: &mut PageServer<ArchivePages>, daemon: &LazyDaemon, guard: &Guard
         }
         .into());
     }
-    server.confirm_end()?;
-    guard.release()
+    // In this order: an end of the daemon that the guard does not expect ends the container.
+    guard.release()?;
+    // The guard may have ended the daemon already, which nobody needs any more.
+    let _ = server.confirm_end();
+    Ok(())
 }
 
 enum Woken {

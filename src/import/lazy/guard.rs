@@ -1,10 +1,14 @@
 //! The guard of a lazy import: a process of its own that outlives ckpt.
 //!
 //! CRIU's daemon ends when it loses its page server, and tasks then read zeros where their memory is missing. So the guard
-//! starts the daemon and holds what must not close: a duplicate of ckpt's end of the daemon's connection, and, from before
-//! the container may run, duplicates of the descriptors (userfaultfd) that its tasks' faults go to. Tasks that touch a missing
-//! page stay stopped in the kernel as long as one of those is open, whatever becomes of ckpt and of the daemon. When ckpt is
-//! gone before all memory is there, the guard ends the container, then the daemon, and clears the bundle for the next import.
+//! starts the daemon and holds a duplicate of ckpt's end of its connection: when ckpt is gone before all memory is there, the
+//! daemon still waits for an answer, and tasks that touch a missing page wait in the kernel. The guard then ends the container,
+//! after it the daemon, and clears the bundle for the next import. A daemon that ends by itself takes the container with it
+//! as fast as a signal can.
+//!
+//! Duplicates of the tasks' userfaultfds would hold tasks even then, but CRIU closes one when its task is complete, and relies
+//! on that to leave its epoll set: with a duplicate open it hears of the next fault or fork of that task on a descriptor that
+//! it has closed, and gives up (seen with 200 processes).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
@@ -17,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -32,12 +37,6 @@ use crate::runtime::{self, ContainerLock};
 
 /// Where guards have their locks, beside those of containers.
 const BASE: &str = "/run/ckpt";
-/// How often the guard looks which descriptors the daemon has. A task whose memory is complete stays tied to a duplicate for
-/// that long, and a fork that nobody answers waits for it.
-const TICK: Duration = Duration::from_millis(5);
-/// How many times longer than it takes to look the guard waits before it looks again: a container of hundreds of processes
-/// must not keep a processor busy.
-const RESTS: u32 = 20;
 /// How long the guard may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an import waits for the guard of a killed one.
@@ -45,10 +44,10 @@ const TURN: Duration = Duration::from_secs(90);
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The guard is ready, or holds what it was asked to hold.
+/// The guard is ready, or has taken on what it was asked to.
 const DONE: u8 = b'y';
-/// The container is restored: hold on to its tasks.
-const HOLD: u8 = b'h';
+/// The container is restored: from here on it ends with ckpt and with the daemon.
+const WATCH: u8 = b'w';
 /// All memory is there.
 const RELEASE: u8 = b'r';
 /// Length of a message: one of the above and a process number.
@@ -134,16 +133,16 @@ impl Guard {
         Ok((Pid::from_raw(i32::from_le_bytes(pid)), connection.map(UnixStream::from)))
     }
 
-    /// Has it hold on to the tasks of the container whose first process this is. Must be done before they may run.
-    pub(super) fn hold(&self, first: i32) -> Result<(), Error> {
-        self.say(HOLD, first)?;
+    /// Has it watch over the container whose first process this is. Must be done before its tasks may run.
+    pub(super) fn watch(&self, first: i32) -> Result<(), Error> {
+        self.say(WATCH, first)?;
         self.answer()
     }
 
     /// Has it let go of everything and end: the memory is complete, or the container is gone.
     pub(super) fn release(&self) -> Result<(), Error> {
         self.say(RELEASE, 0)?;
-        // The answer is its end: then nothing is held any more.
+        // The answer is its end.
         let mut rest = Vec::new();
         (&self.channel).read_to_end(&mut rest).map_err(fault("releasing"))?;
         Ok(())
@@ -187,7 +186,7 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
     let _lock = lock(order.runtime, &order.container).map_err(fault("locking for"))?;
     let channel = io::stdin().as_fd().try_clone_to_owned().map_err(fault("connecting"))?;
     let channel = UnixStream::from(channel);
-    let (ours, theirs) = UnixStream::pair().map_err(fault("connecting"))?;
+    let (ours, theirs) = criu::lazy::connection()?;
     let started = LazyDaemon::start(&order.images, &order.work, theirs);
     let pid = started.as_ref().map_or(0, |daemon| daemon.pid().as_raw_nonzero().get());
     // Where ckpt is gone already, reading from it tells.
@@ -196,7 +195,6 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
         channel,
         daemon: started?,
         _connection: ours,
-        held: Vec::new(),
         first: None,
     };
     if watch.until_released() {
@@ -254,7 +252,6 @@ struct Watch {
     channel: UnixStream,
     daemon: LazyDaemon,
     _connection: UnixStream,
-    held: Vec<OwnedFd>,
     first: Option<FirstProcess>,
 }
 
@@ -265,49 +262,53 @@ impl Watch {
 
     /// True when ckpt says that all is well, false when it is gone.
     fn until_released(&mut self) -> bool {
+        let mut daemon_lives = true;
         loop {
-            let mut message = [0; MESSAGE];
-            match self.channel.read_exact(&mut message) {
-                Ok(()) => {
-                    let [what, pid @ ..] = message;
-                    match what {
-                        RELEASE => return true,
-                        HOLD if self.hold(i32::from_le_bytes(pid)).is_ok() => {}
-                        _ => return false,
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.look(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
+            let mut watched = vec![PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN)];
+            if daemon_lives {
+                watched.push(PollFd::from_borrowed_fd(self.daemon.as_fd(), PollFlags::IN));
+            }
+            if poll(&mut watched, None).is_err() {
+                continue;
+            }
+            let asked = !watched[0].revents().is_empty();
+            daemon_lives &= watched.get(1).is_none_or(|daemon| daemon.revents().is_empty());
+            if asked && let Some(released) = self.take_message() {
+                return released;
+            }
+            // What comes after this is for ckpt to do: it has seen the same.
+            if let (false, Some(first)) = (daemon_lives, &self.first) {
+                first.kill();
             }
         }
     }
 
-    fn hold(&mut self, first: i32) -> io::Result<()> {
+    /// Takes a message; whether it was the last one, and if so whether all is well.
+    fn take_message(&mut self) -> Option<bool> {
+        let mut message = [0; MESSAGE];
+        if self.channel.read_exact(&mut message).is_err() {
+            return Some(false);
+        }
+        let [what, pid @ ..] = message;
+        match what {
+            RELEASE => Some(true),
+            WATCH if self.watch(i32::from_le_bytes(pid)).is_ok() => None,
+            _ => Some(false),
+        }
+    }
+
+    fn watch(&mut self, first: i32) -> io::Result<()> {
         self.first = Some(FirstProcess::of(first)?);
-        self.look();
         self.answer()
     }
 
-    /// Holds what the daemon holds now: new ones (of tasks that forked) are added, those it closed are closed. The
-    /// descriptors of a daemon that is gone are kept.
-    fn look(&mut self) {
-        let begin = Instant::now();
-        if let Ok(now) = self.daemon.duplicate_tasks() {
-            self.held = now;
-        }
-        let rest = TICK.max(begin.elapsed() * RESTS);
-        let _ = self.channel.set_read_timeout(Some(rest));
-    }
-
-    /// Ends the container, then the daemon, then lets go.
+    /// Ends the container, then the daemon.
     fn end(&mut self, order: &GuardOrder) -> Result<(), Error> {
         if let Some(first) = &self.first {
             let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
             stop(&*runtime, &order.container, Some(first))?;
         }
         self.daemon.kill();
-        self.held.clear();
         if self.first.is_some() {
             for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
                 tracing::warn!(%failure, "left behind");

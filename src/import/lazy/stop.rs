@@ -25,6 +25,10 @@ impl FirstProcess {
         Ok(Self(pidfd_open(pid, PidfdFlags::empty())?))
     }
 
+    pub(super) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.0, Signal::KILL);
+    }
+
     fn is_gone(&self) -> bool {
         let mut watched = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
         poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -40,8 +44,8 @@ pub(super) fn stop(
     name: &str,
     first: Option<&FirstProcess>,
 ) -> Result<(), crate::runtime::Error> {
-    if let Some(FirstProcess(pidfd)) = first {
-        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    if let Some(first) = first {
+        first.kill();
     }
     let end = Instant::now() + PATIENCE;
     loop {
