@@ -169,7 +169,7 @@ fn fstab(fstab: &Fstab) -> impl Iterator<Item = Finding> {
 }
 
 fn isolation(effective: &Effective) -> Vec<Finding> {
-    let shared = effective.below("lxc.namespace.share").flat_map(|(kind, entries)| {
+    let shared = effective.below(keys::NAMESPACE_SHARE).flat_map(|(kind, entries)| {
         entries.iter().map(move |entry| Finding::NamespaceShared {
             kind: kind.to_owned(),
             with: entry.value.clone(),

@@ -41,6 +41,9 @@ pub const CGROUP_DIR: &str = "lxc.cgroup.dir";
 /// Namespaces of the host that the container keeps.
 pub const NAMESPACE_KEEP: &str = "lxc.namespace.keep";
 
+/// Namespaces of another container, or of a process; always with the namespace behind it.
+pub const NAMESPACE_SHARE: &str = "lxc.namespace.share";
+
 /// How the values of a key add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -106,7 +109,7 @@ const KEYS: &[(&str, Shape, &str)] = &[
     (MOUNT_FSTAB, Scalar, "lxc.mount"),
     ("lxc.namespace.clone", List, ""),
     (NAMESPACE_KEEP, List, ""),
-    ("lxc.namespace.share", Named, ""),
+    (NAMESPACE_SHARE, Named, ""),
     ("lxc.no_new_privs", Scalar, ""),
     ("lxc.prlimit", Named, "lxc.limit"),
     ("lxc.proc", Named, ""),
@@ -134,6 +137,20 @@ const KEYS: &[(&str, Shape, &str)] = &[
     ("lxc.tty.dir", Scalar, "lxc.devttydir"),
     (TTY_MAX, Scalar, "lxc.tty"),
     (UTS_NAME, Scalar, "lxc.utsname"),
+];
+
+/// When LXC runs hooks.
+const HOOKS: &[&str] = &[
+    "autodev",
+    "clone",
+    "destroy",
+    "mount",
+    "post-stop",
+    "pre-mount",
+    "pre-start",
+    "start",
+    "start-host",
+    "stop",
 ];
 
 /// Keys below a network's.
@@ -234,10 +251,10 @@ fn plain(key: &str) -> Key {
             let Some(rest) = key.strip_prefix(known).filter(|_| !known.is_empty()) else {
                 continue;
             };
-            // Names become names of files below a directory of the kernel's; LXC does not look at slashes in them.
-            let named =
-                matches!(shape, Named | NamedList) && rest.len() > 1 && rest.starts_with('.') && !rest.contains('/');
-            if rest.is_empty() || named {
+            let name_of = rest.strip_prefix('.').filter(|_| matches!(shape, Named | NamedList));
+            let named = name_of.is_some_and(|named| takes_name(name, named));
+            let bare = rest.is_empty() && *name != NAMESPACE_SHARE;
+            if bare || named {
                 return Key::Plain {
                     name: format!("{name}{rest}"),
                     shape: *shape,
@@ -247,6 +264,15 @@ fn plain(key: &str) -> Key {
         }
     }
     Key::Unknown
+}
+
+/// Whether LXC takes `KEY.NAME`. Most names become names of files below a directory of the kernel's; LXC itself does not
+/// look at slashes in them.
+fn takes_name(key: &str, name: &str) -> bool {
+    match key {
+        "lxc.hook" => HOOKS.contains(&name),
+        _ => !name.is_empty() && !name.contains('/'),
+    }
 }
 
 fn network(rest: &str, old: bool) -> Key {
@@ -366,6 +392,8 @@ mod tests {
             "lxc.net.0type",
             "lxc.utsnames",
             "lxc.cgroup2.",
+            "lxc.namespace.share",
+            "lxc.hook.nothing",
             "lxc.proc.../sys/kernel/core_pattern",
             "lxc.tty.max.x",
             "lxc.tty .max",

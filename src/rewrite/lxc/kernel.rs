@@ -21,7 +21,7 @@ const NAMESPACED: &[&str] = &[
 impl Rewriter<'_> {
     /// Refuses namespaces and kernel parameters that are not the container's own.
     pub(super) fn judge_kernel(&mut self) {
-        let namespaces = |key: &str| key == keys::NAMESPACE_KEEP || key.starts_with("lxc.namespace.share.");
+        let namespaces = |key: &str| key == keys::NAMESPACE_KEEP || key.starts_with(keys::NAMESPACE_SHARE);
         for (index, key, value) in self.lines(namespaces).into_iter().filter(|line| !line.2.is_empty()) {
             let line = index + 1;
             self.refuse(Refusal::Namespace { key, value, line });
