@@ -28,6 +28,7 @@
 //! | [`manifest`] | `ckpt.json`, the first entry of every archive |
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
 //! | [`host`] | facts about this host, and what of them an archive needs |
+//! | [`lxc`] | configurations of LXC, read without loss and judged |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
@@ -42,6 +43,7 @@ pub mod event;
 pub mod export;
 pub mod host;
 pub mod import;
+pub mod lxc;
 pub mod manifest;
 pub mod mounts;
 pub mod request;

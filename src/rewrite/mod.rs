@@ -13,6 +13,7 @@ pub mod apply;
 mod error;
 mod host;
 mod layout;
+pub mod lxc;
 pub mod plan;
 mod refusal;
 pub mod spec;

@@ -373,7 +373,7 @@ impl Serialize for Refusal {
 }
 
 /// A word as a shell takes it for itself.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&letter);
     if !word.is_empty() && word.bytes().all(plain) {
         Cow::Borrowed(word)
@@ -383,7 +383,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
 }
 
 /// Spells control characters out: a name from the archive must not look like another line of the list.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let spell = |letter: char| {
         let spelt = letter.is_control().then(|| letter.escape_default());
         spelt
