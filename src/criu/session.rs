@@ -290,6 +290,12 @@ impl Commit<'_> {
         self.action.init_pid()
     }
 
+    /// The runtime's process; CRIU is in its process group, unless it was left the caller's terminal.
+    #[must_use]
+    pub fn runtime(&self) -> Pid {
+        Pid::from_child(&self.running.child)
+    }
+
     /// Lets CRIU go on and waits for the runtime's end.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Pid;
+
 use super::Restored;
 use super::lazy::{self, GuardOrder, Memory, Service};
 use crate::cgroup::{self, CgroupRecord, TargetCgroups};
@@ -156,7 +158,7 @@ impl Attempt<'_> {
         };
         let Some(memory) = memory else {
             let running = session.start(command)?;
-            return self.go_on(runtime, running, self.interrupted, &mut |_| {
+            return self.go_on(runtime, running, self.interrupted, &mut |_, _| {
                 applied.settle();
                 Ok(())
             });
@@ -168,9 +170,9 @@ impl Attempt<'_> {
         let restore = |service: &Service<'_>| {
             let stop = || (self.interrupted)() || service.has_failed();
             let running = session.start(command)?;
-            let restored = self.go_on(runtime, running, &stop, &mut |pid| service.restored(pid))?;
-            self.finishing.events.emit(Event::from(&restored));
-            Ok(restored)
+            self.go_on(runtime, running, &stop, &mut |pid, runtime| {
+                service.restored(pid, runtime)
+            })
         };
         lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
     }
@@ -198,7 +200,7 @@ impl Attempt<'_> {
         runtime: &dyn Runtime,
         running: Running<'_>,
         stop: Hook<'_>,
-        ready: &mut dyn FnMut(i32) -> Result<(), Error>,
+        ready: &mut dyn FnMut(i32, Pid) -> Result<(), Error>,
     ) -> Result<Restored, Error> {
         let commit = running.wait_for_restored(stop)?;
         let pid = commit.init_pid().unwrap_or_default();
@@ -209,7 +211,7 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        if let Err(error) = ready(pid) {
+        if let Err(error) = ready(pid, commit.runtime()) {
             commit.refuse();
             return Err(error);
         }

@@ -279,7 +279,7 @@ fn an_import_killed_at_every_moment_leaves_no_container_without_memory() {
         std::thread::sleep(delay);
         a.run("pkill -KILL -f '^ckpt import' || :");
         let _ = killed.wait();
-        a.wait_until("! pgrep -f lazy-guard; ! pgrep -f 'runc.* restore' && ! pgrep -x criu");
+        a.wait_until("! pgrep -fa 'lazy-guard|runc.* restore|^criu'");
         if status(a, "runc", "c2").is_empty() {
             a.run(import);
         }

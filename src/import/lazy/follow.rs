@@ -7,12 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
 use super::Memory;
 use super::contents::ArchivePages;
 use super::guard::{Guard, GuardOrder};
 use super::status::{LazyState, Record};
-use super::stop::{FirstProcess, stop};
+use super::stop::{Watched, stop};
 use crate::criu::lazy::{LazyDaemon, PageServer, Turn};
 use crate::criu::wire::{HeaderForm, PAGE_SIZE};
 use crate::criu::{self, Hook};
@@ -47,7 +48,7 @@ enum Stage {
     /// No task runs: an end of the daemon makes the restore fail, and nothing else.
     Restoring,
     /// Tasks run, or may any moment.
-    Running(FirstProcess),
+    Running(Watched),
     /// It has failed before any task ran.
     Failed,
 }
@@ -69,14 +70,16 @@ impl Service<'_> {
     }
 
     /// Every task is restored, and the first process is this one: the container may run from here on.
-    pub(in crate::import) fn restored(&self, pid: i32) -> Result<(), Error> {
-        self.guard.watch(pid)?;
-        let first = FirstProcess::of(pid).map_err(|error| Error::io("finding", format!("process {pid}"), error))?;
+    pub(in crate::import) fn restored(&self, pid: i32, runtime: Pid) -> Result<(), Error> {
+        let runtime = runtime.as_raw_nonzero().get();
+        self.guard.watch(pid, runtime)?;
+        let container = Watched::of(pid, runtime);
+        let container = container.map_err(|error| Error::io("finding", format!("process {pid}"), error))?;
         let mut stage = self.stage();
         if matches!(*stage, Stage::Failed) {
             return Err(criu::Error::Interrupted.into());
         }
-        *stage = Stage::Running(first);
+        *stage = Stage::Running(container);
         Ok(())
     }
 
@@ -89,10 +92,13 @@ impl Service<'_> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server has failed. Where no task runs yet the daemon goes at once, so that a restore that waits for a page ends.
+    /// The server has failed. Where no task runs yet the daemon goes at once, so that a restore that waits for a page ends;
+    /// otherwise the container does.
     fn fail(&self, daemon: &LazyDaemon) {
         let mut stage = self.stage();
-        if !matches!(*stage, Stage::Running(_)) {
+        if let Stage::Running(container) = &*stage {
+            container.kill();
+        } else {
             *stage = Stage::Failed;
             daemon.kill();
         }
@@ -123,20 +129,24 @@ pub(in crate::import) fn follow(
         pages: AtomicU64::new(0),
         total,
     };
-    let (restored, served) = thread::scope(|scope| {
+    let (restored, served, failed_first) = thread::scope(|scope| {
         let serving = scope.spawn(|| serve(&mut server, &daemon, &service));
         let restored = restore(&service);
-        if restored.is_err() {
-            service.stop.store(true, Ordering::Relaxed);
-        } else {
+        let failed_first = service.has_failed();
+        if let Ok(restored) = &restored {
+            // Whoever hears that it runs may ask for the record.
+            record.note(LazyState::Following, service.fetched(), None);
+            events.emit(Event::from(restored));
             tell_progress(&service, &mut record, events, interrupted, &|| serving.is_finished());
+        } else {
+            service.stop.store(true, Ordering::Relaxed);
         }
         let served = serving
             .join()
             .unwrap_or(Err(Error::Archive(crate::archive::Error::Poisoned)));
-        (restored, served)
+        (restored, served, failed_first)
     });
-    let concluded = conclude(&service, place, restored, served);
+    let concluded = conclude(&service, place, restored, served, failed_first);
     let state = if concluded.is_ok() {
         LazyState::Complete
     } else {
@@ -152,6 +162,7 @@ fn conclude(
     place: &Place<'_>,
     restored: Result<Restored, Error>,
     served: Result<(), Error>,
+    failed_first: bool,
 ) -> Result<Restored, Error> {
     let pages = service.fetched();
     let why = match (restored, served) {
@@ -159,14 +170,14 @@ fn conclude(
             let followed = Some(pages);
             return Ok(Restored { followed, ..restored });
         }
-        // What made the server stop made the restore fail, unless the restore had it stopped.
-        (_, Err(error)) if !service.stop.load(Ordering::Relaxed) => error,
+        // A restore fails for want of the server, or the server ends for want of the restore.
+        (_, Err(error)) if failed_first => error,
         (Err(error), _) | (Ok(_), Err(error)) => error,
     };
-    let Stage::Running(first) = &*service.stage() else {
+    let Stage::Running(container) = &*service.stage() else {
         return Err(why);
     };
-    if let Err(error) = stop(place.runtime, &place.order.container, Some(first)) {
+    if let Err(error) = stop(place.runtime, &place.order.container, Some(container.first())) {
         tracing::warn!(%error, "the container could not be deleted");
     }
     Err(Error::Incomplete {

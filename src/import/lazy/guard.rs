@@ -29,7 +29,7 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
-use super::stop::{FirstProcess, stop};
+use super::stop::{Watched, stop};
 use crate::criu::{self, lazy::LazyDaemon};
 use crate::error::Error;
 use crate::request::RuntimeKind;
@@ -50,8 +50,8 @@ const DONE: u8 = b'y';
 const WATCH: u8 = b'w';
 /// All memory is there.
 const RELEASE: u8 = b'r';
-/// Length of a message: one of the above and a process number.
-const MESSAGE: usize = 5;
+/// Length of a message: one of the above and two process numbers, where it is about any.
+const MESSAGE: usize = 9;
 /// Room for the one descriptor that comes with the guard's first message.
 const ONE_DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
 
@@ -129,28 +129,28 @@ impl Guard {
         if received.bytes != MESSAGE {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let [_, pid @ ..] = message;
-        Ok((Pid::from_raw(i32::from_le_bytes(pid)), connection.map(UnixStream::from)))
+        let (_, pid, _) = parts_of(message);
+        Ok((Pid::from_raw(pid), connection.map(UnixStream::from)))
     }
 
-    /// Has it watch over the container whose first process this is. Must be done before its tasks may run.
-    pub(super) fn watch(&self, first: i32) -> Result<(), Error> {
-        self.say(WATCH, first)?;
+    /// Has it watch over the container whose first process this is, restored by this process of its runtime. Must be done
+    /// before its tasks may run.
+    pub(super) fn watch(&self, first: i32, runtime: i32) -> Result<(), Error> {
+        self.say(WATCH, first, runtime)?;
         self.answer()
     }
 
     /// Has it let go of everything and end: the memory is complete, or the container is gone.
     pub(super) fn release(&self) -> Result<(), Error> {
-        self.say(RELEASE, 0)?;
+        self.say(RELEASE, 0, 0)?;
         // The answer is its end.
         let mut rest = Vec::new();
         (&self.channel).read_to_end(&mut rest).map_err(fault("releasing"))?;
         Ok(())
     }
 
-    fn say(&self, what: u8, pid: i32) -> Result<(), Error> {
-        let mut message = [what; MESSAGE];
-        message[1..].copy_from_slice(&pid.to_le_bytes());
+    fn say(&self, what: u8, first: i32, runtime: i32) -> Result<(), Error> {
+        let message = message(what, first, runtime);
         (&self.channel).write_all(&message).map_err(fault("talking to"))
     }
 
@@ -174,6 +174,17 @@ impl Drop for Guard {
     }
 }
 
+fn message(what: u8, first: i32, second: i32) -> [u8; MESSAGE] {
+    let mut message = [what; MESSAGE];
+    message[1..5].copy_from_slice(&first.to_le_bytes());
+    message[5..].copy_from_slice(&second.to_le_bytes());
+    message
+}
+
+fn parts_of([what, a, b, c, d, rest @ ..]: [u8; MESSAGE]) -> (u8, i32, i32) {
+    (what, i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes(rest))
+}
+
 fn fault(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::io(operation, "the guard of the lazy import", source)
 }
@@ -195,7 +206,7 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
         channel,
         daemon: started?,
         _connection: ours,
-        first: None,
+        watched: None,
     };
     if watch.until_released() {
         // It has ended, or is about to: its container is complete or gone.
@@ -206,8 +217,7 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
 
 /// Tells ckpt the daemon's process number, and hands it a duplicate of its end of the connection.
 fn announce(channel: &UnixStream, daemon: i32, connection: &UnixStream) -> io::Result<()> {
-    let mut message = [DONE; MESSAGE];
-    message[1..].copy_from_slice(&daemon.to_le_bytes());
+    let message = message(DONE, daemon, 0);
     let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let connection = [connection.as_fd()];
@@ -252,7 +262,7 @@ struct Watch {
     channel: UnixStream,
     daemon: LazyDaemon,
     _connection: UnixStream,
-    first: Option<FirstProcess>,
+    watched: Option<Watched>,
 }
 
 impl Watch {
@@ -277,8 +287,8 @@ impl Watch {
                 return released;
             }
             // What comes after this is for ckpt to do: it has seen the same.
-            if let (false, Some(first)) = (daemon_lives, &self.first) {
-                first.kill();
+            if let (false, Some(container)) = (daemon_lives, &self.watched) {
+                container.kill();
             }
         }
     }
@@ -289,27 +299,27 @@ impl Watch {
         if self.channel.read_exact(&mut message).is_err() {
             return Some(false);
         }
-        let [what, pid @ ..] = message;
-        match what {
-            RELEASE => Some(true),
-            WATCH if self.watch(i32::from_le_bytes(pid)).is_ok() => None,
+        match parts_of(message) {
+            (RELEASE, ..) => Some(true),
+            (WATCH, first, runtime) if self.watch(first, runtime).is_ok() => None,
             _ => Some(false),
         }
     }
 
-    fn watch(&mut self, first: i32) -> io::Result<()> {
-        self.first = Some(FirstProcess::of(first)?);
+    fn watch(&mut self, first: i32, runtime: i32) -> io::Result<()> {
+        self.watched = Some(Watched::of(first, runtime)?);
         self.answer()
     }
 
     /// Ends the container, then the daemon.
     fn end(&mut self, order: &GuardOrder) -> Result<(), Error> {
-        if let Some(first) = &self.first {
+        if let Some(container) = &self.watched {
+            container.kill();
             let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
-            stop(&*runtime, &order.container, Some(first))?;
+            stop(&*runtime, &order.container, Some(container.first()))?;
         }
         self.daemon.kill();
-        if self.first.is_some() {
+        if self.watched.is_some() {
             for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
                 tracing::warn!(%failure, "left behind");
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use crate::runtime::Runtime;
 
@@ -32,6 +32,42 @@ impl FirstProcess {
     fn is_gone(&self) -> bool {
         let mut watched = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
         poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// A container that may run, and the runtime's restore that may not have ended yet.
+#[derive(Debug)]
+pub(super) struct Watched {
+    first: FirstProcess,
+    runtime: Pid,
+    restoring: FirstProcess,
+}
+
+impl Watched {
+    /// The container with this first process, restored by this process of its runtime.
+    pub(super) fn of(first: i32, runtime: i32) -> std::io::Result<Self> {
+        Ok(Self {
+            first: FirstProcess::of(first)?,
+            runtime: Pid::from_raw(runtime).ok_or(std::io::ErrorKind::InvalidInput)?,
+            restoring: FirstProcess::of(runtime)?,
+        })
+    }
+
+    /// Its first process.
+    pub(super) fn first(&self) -> &FirstProcess {
+        &self.first
+    }
+
+    /// Kills it, and the restore with it: CRIU waits for ever for tasks that are killed before it has let go of them.
+    pub(super) fn kill(&self) {
+        self.first.kill();
+        if self.restoring.is_gone() {
+            return;
+        }
+        if getpgid(Some(self.runtime)) == Ok(self.runtime) {
+            let _ = kill_process_group(self.runtime, Signal::KILL);
+        }
+        self.restoring.kill();
     }
 }
 
