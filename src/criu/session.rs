@@ -197,6 +197,21 @@ impl<'session> Running<'session> {
         Ok(Commit { action, running })
     }
 
+    /// The runtime's process; CRIU descends from it.
+    #[must_use]
+    pub fn runtime(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Refuses whatever CRIU asks, waits for the end, and gives the error back.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn give_up<T, E>(self, error: E) -> Result<T, E> {
+        let _ = self.abandon::<()>();
+        Err(error)
+    }
+
     fn wait_for(mut self, expected: ActionKind, interrupted: Hook<'_>) -> Result<(Self, Action), Error> {
         loop {
             match self.next()? {
@@ -288,12 +303,6 @@ impl Commit<'_> {
     #[must_use]
     pub const fn init_pid(&self) -> Option<i32> {
         self.action.init_pid()
-    }
-
-    /// The runtime's process; CRIU is in its process group, unless it was left the caller's terminal.
-    #[must_use]
-    pub fn runtime(&self) -> Pid {
-        Pid::from_child(&self.running.child)
     }
 
     /// Lets CRIU go on and waits for the runtime's end.

@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 
-use rustix::process::Pid;
-
 use super::Restored;
 use super::lazy::{self, GuardOrder, Memory, Service};
 use crate::cgroup::{self, CgroupRecord, TargetCgroups};
@@ -158,7 +156,7 @@ impl Attempt<'_> {
         };
         let Some(memory) = memory else {
             let running = session.start(command)?;
-            return self.go_on(runtime, running, self.interrupted, &mut |_, _| {
+            return self.go_on(runtime, running, self.interrupted, &mut |_| {
                 applied.settle();
                 Ok(())
             });
@@ -170,9 +168,10 @@ impl Attempt<'_> {
         let restore = |service: &Service<'_>| {
             let stop = || (self.interrupted)() || service.has_failed();
             let running = session.start(command)?;
-            self.go_on(runtime, running, &stop, &mut |pid, runtime| {
-                service.restored(pid, runtime)
-            })
+            if let Err(error) = service.begun(running.runtime()) {
+                return running.give_up(error);
+            }
+            self.go_on(runtime, running, &stop, &mut |pid| service.restored(pid))
         };
         lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
     }
@@ -200,7 +199,7 @@ impl Attempt<'_> {
         runtime: &dyn Runtime,
         running: Running<'_>,
         stop: Hook<'_>,
-        ready: &mut dyn FnMut(i32, Pid) -> Result<(), Error>,
+        ready: &mut dyn FnMut(i32) -> Result<(), Error>,
     ) -> Result<Restored, Error> {
         let commit = running.wait_for_restored(stop)?;
         let pid = commit.init_pid().unwrap_or_default();
@@ -211,7 +210,7 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        if let Err(error) = ready(pid, commit.runtime()) {
+        if let Err(error) = ready(pid) {
             commit.refuse();
             return Err(error);
         }

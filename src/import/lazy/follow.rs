@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::Memory;
 use super::contents::ArchivePages;
 use super::guard::{Guard, GuardOrder};
 use super::status::{LazyState, Record};
-use super::stop::{Watched, stop};
+use super::stop::{FirstProcess, Restoring, stop};
 use crate::criu::lazy::{LazyDaemon, PageServer, Turn};
 use crate::criu::wire::{HeaderForm, PAGE_SIZE};
 use crate::criu::{self, Hook};
@@ -48,7 +48,7 @@ enum Stage {
     /// No task runs: an end of the daemon makes the restore fail, and nothing else.
     Restoring,
     /// Tasks run, or may any moment.
-    Running(Watched),
+    Running(FirstProcess),
     /// It has failed before any task ran.
     Failed,
 }
@@ -56,6 +56,7 @@ enum Stage {
 /// What the restore and the server share.
 pub(in crate::import) struct Service<'a> {
     guard: &'a Guard,
+    restoring: OnceLock<Restoring>,
     stage: Mutex<Stage>,
     stop: AtomicBool,
     failed: AtomicBool,
@@ -69,17 +70,23 @@ impl Service<'_> {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Every task is restored, and the first process is this one: the container may run from here on.
-    pub(in crate::import) fn restored(&self, pid: i32, runtime: Pid) -> Result<(), Error> {
+    /// The restore has begun, by this process of the runtime.
+    pub(in crate::import) fn begun(&self, runtime: Pid) -> Result<(), Error> {
         let runtime = runtime.as_raw_nonzero().get();
-        self.guard.watch(pid, runtime)?;
-        let container = Watched::of(pid, runtime);
-        let container = container.map_err(|error| Error::io("finding", format!("process {pid}"), error))?;
+        let fault = |error| Error::io("finding", format!("process {runtime}"), error);
+        let _ = self.restoring.set(Restoring::of(runtime).map_err(fault)?);
+        self.guard.watch_restore(runtime)
+    }
+
+    /// Every task is restored, and the first process is this one: the container may run from here on.
+    pub(in crate::import) fn restored(&self, pid: i32) -> Result<(), Error> {
+        self.guard.watch(pid)?;
+        let first = FirstProcess::of(pid).map_err(|error| Error::io("finding", format!("process {pid}"), error))?;
         let mut stage = self.stage();
         if matches!(*stage, Stage::Failed) {
             return Err(criu::Error::Interrupted.into());
         }
-        *stage = Stage::Running(container);
+        *stage = Stage::Running(first);
         Ok(())
     }
 
@@ -96,11 +103,14 @@ impl Service<'_> {
     /// otherwise the container does.
     fn fail(&self, daemon: &LazyDaemon) {
         let mut stage = self.stage();
-        if let Stage::Running(container) = &*stage {
-            container.kill();
+        if let Stage::Running(first) = &*stage {
+            first.kill();
         } else {
             *stage = Stage::Failed;
             daemon.kill();
+        }
+        if let Some(restoring) = self.restoring.get() {
+            restoring.kill();
         }
         drop(stage);
         self.failed.store(true, Ordering::Release);
@@ -123,6 +133,7 @@ pub(in crate::import) fn follow(
     let mut server = PageServer::new(connection, form, memory.map, memory.source)?;
     let service = Service {
         guard: &guard,
+        restoring: OnceLock::new(),
         stage: Mutex::new(Stage::Restoring),
         stop: AtomicBool::new(false),
         failed: AtomicBool::new(false),
@@ -174,10 +185,10 @@ fn conclude(
         (_, Err(error)) if failed_first => error,
         (Err(error), _) | (Ok(_), Err(error)) => error,
     };
-    let Stage::Running(container) = &*service.stage() else {
+    let Stage::Running(first) = &*service.stage() else {
         return Err(why);
     };
-    if let Err(error) = stop(place.runtime, &place.order.container, Some(container.first())) {
+    if let Err(error) = stop(place.runtime, &place.order.container, Some(first)) {
         tracing::warn!(%error, "the container could not be deleted");
     }
     Err(Error::Incomplete {

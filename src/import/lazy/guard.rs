@@ -29,7 +29,7 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
-use super::stop::{Watched, stop};
+use super::stop::{FirstProcess, Restoring, stop};
 use crate::criu::{self, lazy::LazyDaemon};
 use crate::error::Error;
 use crate::request::RuntimeKind;
@@ -41,17 +41,21 @@ const BASE: &str = "/run/ckpt";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an import waits for the guard of a killed one.
 const TURN: Duration = Duration::from_secs(90);
+/// How long a killed ckpt may still hold its lock.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 /// How often it looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The guard is ready, or has taken on what it was asked to.
 const DONE: u8 = b'y';
+/// The restore has begun: it ends with ckpt.
+const RESTORE: u8 = b's';
 /// The container is restored: from here on it ends with ckpt and with the daemon.
 const WATCH: u8 = b'w';
 /// All memory is there.
 const RELEASE: u8 = b'r';
-/// Length of a message: one of the above and two process numbers, where it is about any.
-const MESSAGE: usize = 9;
+/// Length of a message: one of the above and a process number, where it is about any.
+const MESSAGE: usize = 5;
 /// Room for the one descriptor that comes with the guard's first message.
 const ONE_DESCRIPTOR: usize = rustix::cmsg_space!(ScmRights(1));
 
@@ -129,28 +133,33 @@ impl Guard {
         if received.bytes != MESSAGE {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (_, pid, _) = parts_of(message);
+        let (_, pid) = parts_of(message);
         Ok((Pid::from_raw(pid), connection.map(UnixStream::from)))
     }
 
-    /// Has it watch over the container whose first process this is, restored by this process of its runtime. Must be done
-    /// before its tasks may run.
-    pub(super) fn watch(&self, first: i32, runtime: i32) -> Result<(), Error> {
-        self.say(WATCH, first, runtime)?;
+    /// Has it watch over the restore by this process of the runtime.
+    pub(super) fn watch_restore(&self, runtime: i32) -> Result<(), Error> {
+        self.say(RESTORE, runtime)?;
+        self.answer()
+    }
+
+    /// Has it watch over the container whose first process this is. Must be done before its tasks may run.
+    pub(super) fn watch(&self, first: i32) -> Result<(), Error> {
+        self.say(WATCH, first)?;
         self.answer()
     }
 
     /// Has it let go of everything and end: the memory is complete, or the container is gone.
     pub(super) fn release(&self) -> Result<(), Error> {
-        self.say(RELEASE, 0, 0)?;
+        self.say(RELEASE, 0)?;
         // The answer is its end.
         let mut rest = Vec::new();
         (&self.channel).read_to_end(&mut rest).map_err(fault("releasing"))?;
         Ok(())
     }
 
-    fn say(&self, what: u8, first: i32, runtime: i32) -> Result<(), Error> {
-        let message = message(what, first, runtime);
+    fn say(&self, what: u8, process: i32) -> Result<(), Error> {
+        let message = message(what, process);
         (&self.channel).write_all(&message).map_err(fault("talking to"))
     }
 
@@ -174,15 +183,14 @@ impl Drop for Guard {
     }
 }
 
-fn message(what: u8, first: i32, second: i32) -> [u8; MESSAGE] {
+fn message(what: u8, process: i32) -> [u8; MESSAGE] {
     let mut message = [what; MESSAGE];
-    message[1..5].copy_from_slice(&first.to_le_bytes());
-    message[5..].copy_from_slice(&second.to_le_bytes());
+    message[1..].copy_from_slice(&process.to_le_bytes());
     message
 }
 
-fn parts_of([what, a, b, c, d, rest @ ..]: [u8; MESSAGE]) -> (u8, i32, i32) {
-    (what, i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes(rest))
+fn parts_of([what, process @ ..]: [u8; MESSAGE]) -> (u8, i32) {
+    (what, i32::from_le_bytes(process))
 }
 
 fn fault(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -206,7 +214,8 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
         channel,
         daemon: started?,
         _connection: ours,
-        watched: None,
+        restoring: None,
+        first: None,
     };
     if watch.until_released() {
         // It has ended, or is about to: its container is complete or gone.
@@ -217,7 +226,7 @@ pub fn guard(order: &GuardOrder) -> Result<(), Error> {
 
 /// Tells ckpt the daemon's process number, and hands it a duplicate of its end of the connection.
 fn announce(channel: &UnixStream, daemon: i32, connection: &UnixStream) -> io::Result<()> {
-    let message = message(DONE, daemon, 0);
+    let message = message(DONE, daemon);
     let mut space = [MaybeUninit::uninit(); ONE_DESCRIPTOR];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let connection = [connection.as_fd()];
@@ -231,11 +240,11 @@ fn announce(channel: &UnixStream, daemon: i32, connection: &UnixStream) -> io::R
 /// Waits for the guard of a killed import of the same name, which is about to take away what that left; at once where there
 /// is none, or where that import lives.
 pub(in crate::import) fn wait_for_guard(kind: RuntimeKind, name: &str) {
-    let end = Instant::now() + TURN;
-    while Instant::now() < end {
+    let begin = Instant::now();
+    while begin.elapsed() < TURN {
         let Ok(file) = lock_file(kind, name, false) else { return };
         let free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        if free || ContainerLock::take(kind, name).is_err() {
+        if free || (begin.elapsed() > LAST_BREATH && ContainerLock::take(kind, name).is_err()) {
             return;
         }
         std::thread::sleep(PAUSE);
@@ -262,7 +271,8 @@ struct Watch {
     channel: UnixStream,
     daemon: LazyDaemon,
     _connection: UnixStream,
-    watched: Option<Watched>,
+    restoring: Option<Restoring>,
+    first: Option<FirstProcess>,
 }
 
 impl Watch {
@@ -287,8 +297,8 @@ impl Watch {
                 return released;
             }
             // What comes after this is for ckpt to do: it has seen the same.
-            if let (false, Some(container)) = (daemon_lives, &self.watched) {
-                container.kill();
+            if let (false, Some(first)) = (daemon_lives, &self.first) {
+                first.kill();
             }
         }
     }
@@ -300,29 +310,35 @@ impl Watch {
             return Some(false);
         }
         match parts_of(message) {
-            (RELEASE, ..) => Some(true),
-            (WATCH, first, runtime) if self.watch(first, runtime).is_ok() => None,
+            (RELEASE, _) => Some(true),
+            (RESTORE | WATCH, _) if self.watch(message).is_ok() => None,
             _ => Some(false),
         }
     }
 
-    fn watch(&mut self, first: i32, runtime: i32) -> io::Result<()> {
-        self.watched = Some(Watched::of(first, runtime)?);
+    fn watch(&mut self, message: [u8; MESSAGE]) -> io::Result<()> {
+        match parts_of(message) {
+            (RESTORE, runtime) => self.restoring = Some(Restoring::of(runtime)?),
+            (_, first) => self.first = Some(FirstProcess::of(first)?),
+        }
         self.answer()
     }
 
     /// Ends the container, then the daemon.
     fn end(&mut self, order: &GuardOrder) -> Result<(), Error> {
-        if let Some(container) = &self.watched {
-            container.kill();
-            let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
-            stop(&*runtime, &order.container, Some(container.first()))?;
+        if let Some(first) = &self.first {
+            first.kill();
         }
+        let Some(restoring) = &self.restoring else {
+            return Ok(());
+        };
+        restoring.kill();
+        restoring.wait();
+        let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
+        stop(&*runtime, &order.container, self.first.as_ref())?;
         self.daemon.kill();
-        if self.watched.is_some() {
-            for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
-                tracing::warn!(%failure, "left behind");
-            }
+        for failure in crate::rewrite::apply::clear_abandoned(&order.bundle) {
+            tracing::warn!(%failure, "left behind");
         }
         Ok(())
     }

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::runtime::Runtime;
 
 /// How long a killed process may take to be gone: it may have much memory to give back.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a runtime may take to clean up when its CRIU was killed.
+const RESTORE_ENDS: Duration = Duration::from_secs(10);
 /// How long between two attempts to delete a container.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,40 +37,74 @@ impl FirstProcess {
     }
 }
 
-/// A container that may run, and the runtime's restore that may not have ended yet.
+/// A runtime's restore under way.
 #[derive(Debug)]
-pub(super) struct Watched {
-    first: FirstProcess,
+pub(super) struct Restoring {
     runtime: Pid,
-    restoring: FirstProcess,
+    process: FirstProcess,
 }
 
-impl Watched {
-    /// The container with this first process, restored by this process of its runtime.
-    pub(super) fn of(first: i32, runtime: i32) -> std::io::Result<Self> {
+impl Restoring {
+    /// The restore by this process of a runtime.
+    pub(super) fn of(runtime: i32) -> std::io::Result<Self> {
         Ok(Self {
-            first: FirstProcess::of(first)?,
             runtime: Pid::from_raw(runtime).ok_or(std::io::ErrorKind::InvalidInput)?,
-            restoring: FirstProcess::of(runtime)?,
+            process: FirstProcess::of(runtime)?,
         })
     }
 
-    /// Its first process.
-    pub(super) fn first(&self) -> &FirstProcess {
-        &self.first
+    /// Kills CRIU and what it has restored, unless the restore is over. CRIU would wait for ever for tasks that are killed,
+    /// or that touch a page which nobody serves. The runtime sees CRIU end and takes away what it made; killed itself, it
+    /// would leave mounts behind.
+    pub(super) fn kill(&self) {
+        while !self.process.is_gone() {
+            let children = descendants(self.runtime);
+            if children.is_empty() {
+                return;
+            }
+            for child in children {
+                let _ = kill_process(child, Signal::KILL);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
-    /// Kills it, and the restore with it: CRIU waits for ever for tasks that are killed before it has let go of them.
-    pub(super) fn kill(&self) {
-        self.first.kill();
-        if self.restoring.is_gone() {
-            return;
+    /// Waits for its end.
+    pub(super) fn wait(&self) {
+        let end = Instant::now() + RESTORE_ENDS;
+        while !self.process.is_gone() && Instant::now() < end {
+            std::thread::sleep(PAUSE);
         }
-        if getpgid(Some(self.runtime)) == Ok(self.runtime) {
-            let _ = kill_process_group(self.runtime, Signal::KILL);
-        }
-        self.restoring.kill();
+        self.process.kill();
     }
+}
+
+/// Processes that descend from this one and are not dead yet.
+fn descendants(ancestor: Pid) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let parents: Vec<(Pid, Pid)> = numbers.filter_map(living_with_parent).collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// A process that is not dead, with its parent: the third and fourth fields of its `stat`.
+fn living_with_parent(process: i32) -> Option<(Pid, Pid)> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field, a name in brackets, may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X");
+    let parent = Pid::from_raw(fields.next()?.parse().ok()?)?;
+    Some((Pid::from_raw(process)?, parent)).filter(|_| !dead)
 }
 
 /// Kills a container and has its runtime forget it. Returns when nothing of it runs any more; what is said otherwise is
