@@ -21,5 +21,6 @@ mod limits;
 mod options;
 mod safety;
 mod services;
+mod stream;
 mod undo;
 mod vm;
