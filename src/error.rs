@@ -46,8 +46,8 @@ impl ErrorKind {
 pub enum Fate {
     /// It runs on.
     RunsOn,
-    /// It runs on, but of the processes that a CRIU that was killed had stopped these have ended since.
-    RunsWithout(Vec<String>),
+    /// It runs on, but a CRIU that was killed has left tasks of it as they must not be: each with what is wrong.
+    Harmed(Vec<String>),
     /// Its runtime gives it another state.
     Is(String),
     /// Its runtime knows it no more.
@@ -60,10 +60,10 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RunsOn => f.write_str("runs on"),
-            Self::RunsWithout(ended) => write!(
+            Self::Harmed(tasks) => write!(
                 f,
-                "runs on, but of the processes that CRIU had stopped these have ended since: {}",
-                ended.join(", ")
+                "runs on, but not all of what CRIU had stopped is as it was: {}",
+                tasks.join(", ")
             ),
             Self::Is(status) => write!(f, "is {status}"),
             Self::Gone => f.write_str("is gone"),

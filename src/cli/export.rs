@@ -89,7 +89,13 @@ fn failure(request: &ExportRequest, error: &Error) -> Failure {
         } => Failure::new(what, kind, source)
             .state(Some(format!("{container} {fate}; {}", archive(request, fate, source))))
             .log(log.clone())
-            .advice(if stopped(error) { None } else { broken(fate).or(advice) }),
+            .advice(match &**source {
+                _ if stopped(error) => None,
+                Error::Ending(_) => {
+                    Some("end the container with its runtime, or let it run on; the archive is good".to_owned())
+                }
+                _ => broken(fate).or(advice),
+            }),
         // It failed before the container was touched.
         other => Failure::new(what, kind, other)
             .state(Some(archive(request, &Fate::RunsOn, other)))
@@ -128,8 +134,8 @@ fn archive(request: &ExportRequest, fate: &Fate, error: &Error) -> String {
 /// What to do about a container that a CRIU that was killed has broken.
 fn broken(fate: &Fate) -> Option<String> {
     let text = match fate {
-        Fate::RunsWithout(_) => {
-            "see whether the container needs what has ended; if it does, start it anew, or import an older archive"
+        Fate::Harmed(_) => {
+            "if the container needs what is no longer as it was, start it anew, or import an older archive"
         }
         Fate::Is(status) if status == "stopped" => "start the container anew, or import an older archive",
         _ => return None,

@@ -2,7 +2,7 @@
 //!
 //! A CRIU that fails undoes what it did. One that is killed does not: tasks go on, for the kernel lets them go, but the
 //! freezer may stay closed and the network locked. What happened to a task in the middle of being changed cannot be undone:
-//! CRIU runs code of its own in each, and one that is let go there ends by a trap.
+//! CRIU runs code of its own in each, with all signals blocked, and one that is let go there ends by a trap, or stays deaf.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,10 @@ use crate::criu::{BrokenOff, Network, WorkDir, broken_off};
 use crate::error::{Error, Fate};
 use crate::event::{Event, Events};
 use crate::runtime::{Runtime, Target};
+
+/// What CRIU blocks in a task while it runs code of its own there: every signal but the trap. No C library blocks the two
+/// that it uses itself, so this is nobody else's.
+const CRIU_BLOCKS: &str = "fffffffffffbfeef";
 
 /// The name of CRIU's log of a dump.
 pub(super) const DUMP_LOG: &str = "dump.log";
@@ -77,14 +81,9 @@ impl<'a> Failing<'a> {
                 self.target.status
             ));
         }
-        let ended: Vec<String> = broken
-            .stopped
-            .iter()
-            .filter(|(pid, _)| !lives(*pid))
-            .map(shown)
-            .collect();
+        let harmed: Vec<String> = broken.stopped.iter().filter_map(harm).collect();
         match self.fate() {
-            Fate::RunsOn if !ended.is_empty() => Fate::RunsWithout(ended),
+            Fate::RunsOn if !harmed.is_empty() => Fate::Harmed(harmed),
             fate => fate,
         }
     }
@@ -103,18 +102,21 @@ impl<'a> Failing<'a> {
     }
 }
 
-fn shown((pid, name): &(i32, String)) -> String {
-    format!("{pid} ({name})")
+/// What is wrong with a task that CRIU had stopped; `None` where nothing is.
+fn harm((pid, name): &(i32, String)) -> Option<String> {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
+    let what = wrong(&status)?;
+    Some(format!("{pid} ({name}) {what}"))
 }
 
-/// Whether a process is there and has not ended.
-fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    // The name before may hold anything, parentheses too.
-    stat.is_ok_and(|text| {
-        text.rsplit_once(") ")
-            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-    })
+/// What the text of `/proc/PID/status` says that is wrong; an empty one is that of a task that is gone.
+fn wrong(status: &str) -> Option<&'static str> {
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    match field("State:") {
+        None => Some("has ended since"),
+        Some(state) if state.starts_with(['Z', 'X']) => Some("has ended since"),
+        Some(_) => (field("SigBlk:")? == CRIU_BLOCKS).then_some("has all signals blocked"),
+    }
 }
 
 #[cfg(test)]
@@ -122,13 +124,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tasks_that_are_not_as_they_were() {
+        for (status, expected) in [
+            ("", Some("has ended since")),
+            (
+                "Name:\tx\nState:\tZ (zombie)\nSigBlk:\t0000000000000000\n",
+                Some("has ended since"),
+            ),
+            (
+                "State:\tS (sleeping)\nSigBlk:\tfffffffffffbfeef\n",
+                Some("has all signals blocked"),
+            ),
+            // What a program blocks that blocks all it can with its C library.
+            ("State:\tS (sleeping)\nSigBlk:\tfffffffe7ffbfeff\n", None),
+            ("State:\tD (disk sleep)\nSigBlk:\t0000000000000000\n", None),
+        ] {
+            assert_eq!(wrong(status), expected, "{status:?}");
+        }
+    }
+
+    #[test]
     fn a_process_that_nobody_has_waited_for_has_ended() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id() as i32;
-        while lives(pid) {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let task = (child.id() as i32, "sleep".to_owned());
+        assert_eq!(harm(&task), None);
+        child.kill().unwrap();
+        while harm(&task).is_none() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         child.wait().unwrap();
-        assert!(!lives(pid) && lives(std::process::id() as i32));
+        assert_eq!(harm(&task), Some(format!("{} (sleep) has ended since", task.0)));
     }
 }
