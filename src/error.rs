@@ -46,6 +46,8 @@ impl ErrorKind {
 pub enum Fate {
     /// It runs on.
     RunsOn,
+    /// It runs on, but a CRIU that was killed has left tasks of it as they must not be: each with what is wrong.
+    Harmed(Vec<String>),
     /// Its runtime gives it another state.
     Is(String),
     /// Its runtime knows it no more.
@@ -58,6 +60,11 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RunsOn => f.write_str("runs on"),
+            Self::Harmed(tasks) => write!(
+                f,
+                "runs on, but not all of what CRIU had stopped is as it was: {}",
+                tasks.join(", ")
+            ),
             Self::Is(status) => write!(f, "is {status}"),
             Self::Gone => f.write_str("is gone"),
             Self::Unknown => f.write_str("is in an unknown state: its runtime does not answer"),
@@ -81,6 +88,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// The archive is in place, and the container could not be ended as it should.
+    #[error("ending the container, whose archive is complete")]
+    Ending(#[source] Box<Error>),
     /// A restore failed after the bundle was made.
     #[error("restoring container {container}")]
     Restore {
@@ -205,6 +215,7 @@ impl Error {
                 kind @ (ErrorKind::Usage | ErrorKind::Host) => kind,
                 _ => ErrorKind::Dump,
             },
+            Self::Ending(_) => ErrorKind::Dump,
             Self::Restore { .. } => ErrorKind::Restore,
             Self::Archive(error) => error.kind(),
             Self::Criu(error) => error.kind(),

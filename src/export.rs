@@ -75,10 +75,7 @@ fn running(
     let (runtime, target) = runtime::find(container)?;
     judge(request, &target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing {
-        runtime: &*runtime,
-        target: &target,
-    };
+    let failing = Failing::new(&*runtime, &target, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
@@ -93,7 +90,7 @@ fn running(
     };
     let taken = dump
         .take(contents, sink)
-        .map_err(|error| failing.with_log(error, &work))?;
+        .map_err(|error| failing.after_dump(error, &work))?;
 
     let running = request.dump.leave_running || request.dump.pre_dump;
     Ok(Report {

@@ -87,12 +87,18 @@ fn failure(request: &ExportRequest, error: &Error) -> Failure {
             log,
             source,
         } => Failure::new(what, kind, source)
-            .state(Some(format!("{container} {fate}; {}", archive(request, fate))))
+            .state(Some(format!("{container} {fate}; {}", archive(request, fate, source))))
             .log(log.clone())
-            .advice(advice),
+            .advice(match &**source {
+                _ if stopped(error) => None,
+                Error::Ending(_) => {
+                    Some("end the container with its runtime, or let it run on; the archive is good".to_owned())
+                }
+                _ => broken(fate).or(advice),
+            }),
         // It failed before the container was touched.
         other => Failure::new(what, kind, other)
-            .state(Some(archive(request, &Fate::RunsOn)))
+            .state(Some(archive(request, &Fate::RunsOn, other)))
             .advice(advice),
     }
 }
@@ -114,13 +120,27 @@ fn subject(request: &ExportRequest) -> String {
 }
 
 /// The archive after a failure.
-fn archive(request: &ExportRequest, fate: &Fate) -> String {
+fn archive(request: &ExportRequest, fate: &Fate, error: &Error) -> String {
     match (&request.output, fate) {
+        (Output::Stdout, _) if matches!(error, Error::Ending(_)) => "its archive is complete".to_owned(),
+        (Output::File(path), _) if matches!(error, Error::Ending(_)) => format!("{} is complete", path.display()),
         (Output::Stdout, _) => "what went to standard output is no archive".to_owned(),
         // It ends only once its archive is complete; that something failed afterwards does not unmake it.
         (Output::File(path), Fate::Gone) => format!("`ckpt verify {}` tells whether it is complete", path.display()),
         (Output::File(path), _) => format!("{} was not written, an older one is as it was", path.display()),
     }
+}
+
+/// What to do about a container that a CRIU that was killed has broken.
+fn broken(fate: &Fate) -> Option<String> {
+    let text = match fate {
+        Fate::Harmed(_) => {
+            "if the container needs what is no longer as it was, start it anew, or import an older archive"
+        }
+        Fate::Is(status) if status == "stopped" => "start the container anew, or import an older archive",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 fn advice(request: &ExportRequest, kind: ErrorKind) -> Option<String> {

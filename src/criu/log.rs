@@ -20,6 +20,40 @@ pub fn error_lines(path: &Path) -> Vec<String> {
     tail(path).map(|text| pick(&text)).unwrap_or_default()
 }
 
+/// A dump that CRIU neither finished nor gave up: it was killed, or crashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenOff {
+    /// The processes that it had stopped, with their names.
+    pub stopped: Vec<(i32, String)>,
+}
+
+/// Whether the dump of the log at `path` broke off; `None` where it came to an end of its own, or never began.
+#[must_use]
+pub fn broken_off(path: &Path) -> Option<BrokenOff> {
+    let text = fs::read(path).ok()?;
+    broken(&String::from_utf8_lossy(&text))
+}
+
+fn broken(text: &str) -> Option<BrokenOff> {
+    let ended = |line: &str| {
+        ["FAILED.", "finished successfully"]
+            .iter()
+            .any(|end| line.ends_with(end))
+    };
+    if text.lines().rev().any(ended) {
+        return None;
+    }
+    let stopped = text.lines().filter_map(seized).collect();
+    Some(BrokenOff { stopped })
+}
+
+/// `(00.003300) SEIZE 2204 (comm sleep): success`
+fn seized(line: &str) -> Option<(i32, String)> {
+    let (_, rest) = line.split_once(") SEIZE ")?;
+    let (pid, rest) = rest.strip_suffix("): success")?.split_once(" (comm ")?;
+    Some((pid.parse().ok()?, clip(rest)))
+}
+
 /// The errors in a runtime's log of JSON lines, the last ones.
 #[must_use]
 pub(super) fn runtime_errors(path: &Path) -> Vec<String> {
@@ -89,6 +123,19 @@ mod tests {
         let text = "(00.1) Warn  (a.c:1): x\n(00.1) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self\n\
                     (00.2) Error (criu/sk.c:3): sockets: Can't dump\n(00.3) Unlock network\n";
         assert_eq!(pick(text), ["(00.2) Error (criu/sk.c:3): sockets: Can't dump"]);
+    }
+
+    #[test]
+    fn a_dump_that_broke_off_is_told_from_one_that_ended() {
+        let begun = "(00.003300) SEIZE 2204 (comm a (b)): success\n(00.1) SEIZE 9: failed\n(00.2) Error (x.c:1): x\n";
+        let stopped = vec![(2204, "a (b)".to_owned())];
+        assert_eq!(broken(begun), Some(BrokenOff { stopped }));
+        for end in [
+            "Error (criu/cr-dump.c:2128): Dumping FAILED.",
+            "Dumping finished successfully",
+        ] {
+            assert_eq!(broken(&format!("{begun}(00.3) {end}\n")), None);
+        }
     }
 
     #[test]

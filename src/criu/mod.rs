@@ -9,6 +9,7 @@ mod error;
 pub mod images;
 pub mod lazy;
 mod log;
+mod netlock;
 mod netns;
 mod options;
 mod pagemap;
@@ -21,7 +22,8 @@ pub mod zeros;
 
 pub use actions::{Action, ActionKind, run_action};
 pub use error::Error;
-pub use log::{error_lines, frozen_for};
+pub use log::{BrokenOff, broken_off, error_lines, frozen_for};
+pub use netlock::Network;
 pub use netns::{ImageNetns, image_netns, set_image_netns};
 pub use options::OptionFile;
 pub use session::{Commit, Hook, Logs, Running, Session, helper};

@@ -366,10 +366,11 @@ impl Read for Pages<'_, '_> {
                 let most = usize::try_from(current.announced)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len());
-                let count = receiver.input.read(&mut buffer[..most])?;
-                if count == 0 {
-                    return Err(receiver.link.over().into());
-                }
+                let count = match receiver.input.read(&mut buffer[..most]) {
+                    Ok(0) => return Err(receiver.link.over().into()),
+                    Ok(count) => count,
+                    Err(error) => return Err(receiver.lost(error)),
+                };
                 current.announced -= count as u64;
                 return Ok(count);
             }

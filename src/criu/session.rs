@@ -12,9 +12,11 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process_group};
 
 use super::actions::{self, Action, ActionKind};
 use super::{Error, OptionFile, log};
@@ -29,6 +31,14 @@ const LOOK_UP: Timespec = Timespec {
     tv_nsec: 200_000_000,
 };
 
+/// How often a session that waits for CRIU's end looks whether it is there.
+const SETTLING: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+/// How long CRIU is waited for after its runtime: longer than it needs to notice, or to give up by its own timeout (10 s).
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A private place for one dump or restore.
 #[derive(Debug)]
 pub struct Session {
@@ -36,6 +46,8 @@ pub struct Session {
     listener: UnixListener,
     logs: Logs,
     shell_job: bool,
+    /// The command's process group, where it has one of its own.
+    group: OnceLock<Pid>,
     _lock: File,
 }
 
@@ -88,6 +100,7 @@ impl Session {
             listener,
             logs,
             shell_job: false,
+            group: OnceLock::new(),
             _lock: lock,
         })
     }
@@ -123,6 +136,9 @@ impl Session {
             source,
         })?;
         let pid = Pid::from_child(&child);
+        if !self.shell_job {
+            let _ = self.group.set(pid);
+        }
         let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Error::Run {
             program: program.clone(),
             source: e.into(),
@@ -135,9 +151,32 @@ impl Session {
         })
     }
 
-    /// What CRIU and the runtime said of their failure.
+    /// Waits until CRIU is gone, which a runtime that was killed leaves behind. What it asks meanwhile is refused.
+    ///
+    /// Only then is a container as it will be: CRIU's tasks are let go when it has ended, not when its runtime has.
+    pub fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_busy() && Instant::now() < deadline {
+            let mut watched = [PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
+            if poll(&mut watched, Some(&SETTLING)).is_ok_and(|ready| ready > 0) {
+                drop(self.listener.accept());
+            }
+        }
+    }
+
+    /// Whether something that the command started is still there.
+    fn is_busy(&self) -> bool {
+        self.group
+            .get()
+            .is_some_and(|group| test_kill_process_group(*group).is_ok())
+    }
+
+    /// What CRIU and the runtime said of their failure; a CRIU that was killed has said nothing.
     fn complaints(&self) -> Vec<String> {
         let mut lines = log::error_lines(&self.logs.criu);
+        if !self.is_busy() && log::broken_off(&self.logs.criu).is_some() {
+            lines.push("CRIU was killed, or crashed, in the middle of its work: its log breaks off".to_owned());
+        }
         lines.extend(log::runtime_errors(&self.logs.runtime));
         lines
     }

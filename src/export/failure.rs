@@ -1,36 +1,95 @@
-//! A failed export: what state the container is in, asked of the runtime and not assumed.
+//! A failed export: what is undone of it, and what state the container is in, asked of the runtime and not assumed.
+//!
+//! A CRIU that fails undoes what it did. One that is killed does not: tasks go on, for the kernel lets them go, but the
+//! freezer may stay closed and the network locked. What happened to a task in the middle of being changed cannot be undone:
+//! CRIU runs code of its own in each, with all signals blocked, and one that is let go there ends by a trap, or stays deaf.
 
-use crate::criu::WorkDir;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::criu::{BrokenOff, Network, WorkDir, broken_off};
 use crate::error::{Error, Fate};
+use crate::event::{Event, Events};
 use crate::runtime::{Runtime, Target};
+
+/// What CRIU blocks in a task while it runs code of its own there: every signal but the trap. No C library blocks the two
+/// that it uses itself, so this is nobody else's.
+const CRIU_BLOCKS: &str = "fffffffffffbfeef";
 
 /// The name of CRIU's log of a dump.
 pub(super) const DUMP_LOG: &str = "dump.log";
 
 /// Turns errors of an export into ones that tell how the container is.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Failing<'a> {
     pub(super) runtime: &'a dyn Runtime,
     pub(super) target: &'a Target,
+    pub(super) events: &'a dyn Events,
+    /// The container's network namespace, where it has one of its own.
+    pub(super) network: Option<Network>,
 }
 
-impl Failing<'_> {
+impl<'a> Failing<'a> {
+    /// Of a container that runs.
+    pub(super) fn new(runtime: &'a dyn Runtime, target: &'a Target, events: &'a dyn Events) -> Self {
+        let network = Network::of(target.pid)
+            .inspect_err(|error| tracing::warn!(%error, "the container's network namespace cannot be opened"));
+        Self {
+            runtime,
+            target,
+            events,
+            network: network.ok().flatten(),
+        }
+    }
+
+    /// Before CRIU was started.
     pub(super) fn error(&self, source: Error) -> Error {
-        self.dump(source, None)
+        self.dump(source, self.fate(), None)
     }
 
-    /// The same, with CRIU's log kept where the user finds it.
-    pub(super) fn with_log(&self, source: Error, work: &WorkDir) -> Error {
-        self.dump(source, work.keep_log(DUMP_LOG, &self.target.id))
+    /// After CRIU has ended: undoes what it left, and keeps its log where the user finds it.
+    pub(super) fn after_dump(&self, source: Error, work: &WorkDir) -> Error {
+        let fate = match broken_off(&work.path().join(DUMP_LOG)) {
+            Some(broken) => self.undo(&broken),
+            None => self.fate(),
+        };
+        self.dump(source, fate, work.keep_log(DUMP_LOG, &self.target.id))
     }
 
-    fn dump(&self, source: Error, log: Option<std::path::PathBuf>) -> Error {
+    fn dump(&self, source: Error, fate: Fate, log: Option<PathBuf>) -> Error {
         Error::Dump {
             container: self.target.id.clone(),
-            fate: self.fate(),
+            fate,
             log,
             source: Box::new(source),
         }
+    }
+
+    /// The network first, so that a container that is thawed finds it as it was.
+    fn undo(&self, broken: &BrokenOff) -> Fate {
+        if let Some(Err(error)) = self.network.as_ref().map(Network::unlock) {
+            self.warn(format!("the container's network is still locked by CRIU: {error}"));
+        }
+        let id = &self.target.id;
+        let changed = match (self.fate(), self.target.status.as_str()) {
+            (Fate::Is(now), "running") if now == "paused" => self.runtime.resume(id),
+            (Fate::Is(now), "paused") if now == "running" => self.runtime.pause(id),
+            _ => Ok(()),
+        };
+        if let Err(error) = changed {
+            self.warn(format!(
+                "the container is not {} as it was: {error}",
+                self.target.status
+            ));
+        }
+        let harmed: Vec<String> = broken.stopped.iter().filter_map(harm).collect();
+        match self.fate() {
+            Fate::RunsOn if !harmed.is_empty() => Fate::Harmed(harmed),
+            fate => fate,
+        }
+    }
+
+    fn warn(&self, message: String) {
+        self.events.emit(Event::Warning { message });
     }
 
     fn fate(&self) -> Fate {
@@ -40,5 +99,60 @@ impl Failing<'_> {
             Ok(None) => Fate::Gone,
             Err(_) => Fate::Unknown,
         }
+    }
+}
+
+/// What is wrong with a task that CRIU had stopped; `None` where nothing is.
+fn harm((pid, name): &(i32, String)) -> Option<String> {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
+    let what = wrong(&status)?;
+    Some(format!("{pid} ({name}) {what}"))
+}
+
+/// What the text of `/proc/PID/status` says that is wrong; an empty one is that of a task that is gone.
+fn wrong(status: &str) -> Option<&'static str> {
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    match field("State:") {
+        None => Some("has ended since"),
+        Some(state) if state.starts_with(['Z', 'X']) => Some("has ended since"),
+        Some(_) => (field("SigBlk:")? == CRIU_BLOCKS).then_some("has all signals blocked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_are_not_as_they_were() {
+        for (status, expected) in [
+            ("", Some("has ended since")),
+            (
+                "Name:\tx\nState:\tZ (zombie)\nSigBlk:\t0000000000000000\n",
+                Some("has ended since"),
+            ),
+            (
+                "State:\tS (sleeping)\nSigBlk:\tfffffffffffbfeef\n",
+                Some("has all signals blocked"),
+            ),
+            // What a program blocks that blocks all it can with its C library.
+            ("State:\tS (sleeping)\nSigBlk:\tfffffffe7ffbfeff\n", None),
+            ("State:\tD (disk sleep)\nSigBlk:\t0000000000000000\n", None),
+        ] {
+            assert_eq!(wrong(status), expected, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let task = (child.id() as i32, "sleep".to_owned());
+        assert_eq!(harm(&task), None);
+        child.kill().unwrap();
+        while harm(&task).is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert_eq!(harm(&task), Some(format!("{} (sleep) has ended since", task.0)));
     }
 }

@@ -74,10 +74,14 @@ impl Dump<'_> {
             phase: Phase::Dump,
             total: None,
         });
-        thread::scope(|scope| {
+        let taken = thread::scope(|scope| {
             let archiving = Archiving::new(scope, self.request, contents, sink, self.events)?;
             self.dump(scope, session.start(command)?, under_way, archiving)
-        })
+        });
+        if taken.is_err() {
+            session.settle();
+        }
+        taken
     }
 
     /// The runtime dumps on one side, memory is taken on the other. Of two failures the one that caused the other is told.
@@ -151,7 +155,9 @@ impl Dump<'_> {
         }
         let report = archiving.finish(&self.target.id, &images, &dumped)?;
         let frozen = match commit.0 {
-            Some(_) => commit.thaw(before, asked)?,
+            Some(_) => commit
+                .thaw(before, asked)
+                .map_err(|error| Error::Ending(error.into()))?,
             None => dumped.frozen,
         };
         self.events.emit(Event::Frozen { duration: frozen });

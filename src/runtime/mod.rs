@@ -148,6 +148,18 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
 
+    /// Thaws a container that is paused.
+    ///
+    /// # Errors
+    /// Where the runtime fails.
+    fn resume(&self, id: &str) -> Result<(), Error>;
+
+    /// Freezes a container that runs.
+    ///
+    /// # Errors
+    /// Where the runtime fails.
+    fn pause(&self, id: &str) -> Result<(), Error>;
+
     /// Deletes what is left of the container `id`; none is not an error.
     ///
     /// # Errors

@@ -243,6 +243,16 @@ impl Runtime for Oci {
         Ok(composer.finish(request.id, logs))
     }
 
+    fn resume(&self, id: &str) -> Result<(), Error> {
+        check_id(id)?;
+        checked(self.command("resume").arg(id)).map(drop)
+    }
+
+    fn pause(&self, id: &str) -> Result<(), Error> {
+        check_id(id)?;
+        checked(self.command("pause").arg(id)).map(drop)
+    }
+
     fn delete(&self, id: &str) -> Result<(), Error> {
         check_id(id)?;
         let mut command = self.command("delete");

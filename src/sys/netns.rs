@@ -43,10 +43,7 @@ pub fn create_pinned(pin: &Path) -> io::Result<()> {
 /// # Errors
 /// When the namespace cannot be entered (CAP_SYS_ADMIN) or the interface not be changed.
 pub fn loopback_up_in(namespace: BorrowedFd<'_>) -> io::Result<()> {
-    in_thread(|| {
-        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
-        loopback_up()
-    })
+    within(namespace, loopback_up)
 }
 
 /// Brings the loopback interface up in the network namespace of a process.
@@ -56,6 +53,17 @@ pub fn loopback_up_in(namespace: BorrowedFd<'_>) -> io::Result<()> {
 pub fn loopback_up_of(pid: i32) -> io::Result<()> {
     let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
     loopback_up_in(namespace.as_fd())
+}
+
+/// Does something, such as starting a program, in an open network namespace.
+///
+/// # Errors
+/// As [`loopback_up_in`], and those of `work`.
+pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    in_thread(|| {
+        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+        work()
+    })
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {

@@ -21,6 +21,7 @@ mod limits;
 mod options;
 mod safety;
 mod services;
+mod stream;
 mod undo;
 mod vm;
 mod zeros;
