@@ -395,7 +395,7 @@ fn disk_full_after_the_container_was_let_go() {
 }
 
 #[test]
-fn a_stranger_at_the_page_server_is_turned_away() {
+fn there_is_no_port_at_which_a_stranger_could_knock() {
     if !possible() {
         return;
     }
@@ -408,8 +408,7 @@ fn a_stranger_at_the_page_server_is_turned_away() {
          ckpt export c1 -o /data/c1.tar.zst; ckpt verify /data/c1.tar.zst; kill $stranger",
     );
     let said = a.run("cat /data/said");
-    assert!(said.contains("turned away"), "nobody knocked: {said}");
-    assert!(!said.contains("answered") && !said.contains("waiting"), "{said}");
+    assert_eq!(said.trim(), "ready", "something listened");
     assert_nothing_left(a);
     a.run(&format!(
         "ckpt import /data/c1.tar.zst --name c2 --bundle /data/c2 {BASE}"
@@ -489,6 +488,10 @@ fn huge_pages_move() {
         return;
     }
     let Some(_pages) = HugePages::set_aside(32) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "this machine has no huge pages to set aside, and CI must not skip them"
+        );
         eprintln!("SKIPPED: this machine has no huge pages to set aside");
         return;
     };
