@@ -109,11 +109,11 @@ impl Service<'_> {
             *stage = Stage::Failed;
             daemon.kill();
         }
-        if let Some(restoring) = self.restoring.get() {
-            restoring.kill();
-        }
         drop(stage);
         self.failed.store(true, Ordering::Release);
+        if let Some(restoring) = self.restoring.get() {
+            restoring.end();
+        }
     }
 }
 

@@ -332,8 +332,7 @@ impl Watch {
         let Some(restoring) = &self.restoring else {
             return Ok(());
         };
-        restoring.kill();
-        restoring.wait();
+        restoring.end();
         let runtime = runtime::open(order.runtime, order.state_root.as_deref())?;
         stop(&*runtime, &order.container, self.first.as_ref())?;
         self.daemon.kill();

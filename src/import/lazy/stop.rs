@@ -53,26 +53,15 @@ impl Restoring {
         })
     }
 
-    /// Kills CRIU and what it has restored, unless the restore is over. CRIU would wait for ever for tasks that are killed,
-    /// or that touch a page which nobody serves. The runtime sees CRIU end and takes away what it made; killed itself, it
-    /// would leave mounts behind.
-    pub(super) fn kill(&self) {
-        while !self.process.is_gone() {
-            let children = descendants(self.runtime);
-            if children.is_empty() {
-                return;
-            }
-            for child in children {
-                let _ = kill_process(child, Signal::KILL);
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    /// Waits for its end.
-    pub(super) fn wait(&self) {
+    /// Kills CRIU and what it has restored, and waits for the end of the restore. CRIU would wait for ever for tasks that are
+    /// killed, or that touch a page which nobody serves. The runtime sees CRIU end and takes away what it made; killed
+    /// itself, it would leave mounts behind. One that has yet to start CRIU is not missed.
+    pub(super) fn end(&self) {
         let end = Instant::now() + RESTORE_ENDS;
         while !self.process.is_gone() && Instant::now() < end {
+            for child in descendants(self.runtime) {
+                let _ = kill_process(child, Signal::KILL);
+            }
             std::thread::sleep(PAUSE);
         }
         self.process.kill();
