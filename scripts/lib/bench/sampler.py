@@ -80,7 +80,12 @@ class Sampler(threading.Thread):
 
     def disk(self, pids):
         found = sum(occupied(path, self.layers) for path in self.directories)
-        return found + sum(size for _, size in {item for pid in pids for item in self.deleted(pid)})
+        # A file that grows is seen with another size through each descriptor that there is of it.
+        kept = {}
+        for pid in pids:
+            for inode, size in self.deleted(pid):
+                kept[inode] = max(size, kept.get(inode, 0))
+        return found + sum(kept.values())
 
     def deleted(self, pid):
         """Inodes and sizes of files on the disk that only this process's descriptors keep."""
