@@ -1,4 +1,4 @@
-//! The container's files on their way into the archive: decided before it is frozen, taken while it is, beside its memory.
+//! The container's files on their way into the archive: decided before it is frozen, taken while it is.
 
 use std::path::{Path, PathBuf};
 
