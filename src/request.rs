@@ -23,6 +23,8 @@ pub enum RuntimeKind {
     Runc,
     /// `crun`.
     Crun,
+    /// LXC, through `lxc-checkpoint`.
+    Lxc,
 }
 
 /// Where an archive goes.

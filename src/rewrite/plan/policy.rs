@@ -157,15 +157,10 @@ impl Planner<'_> {
 
 /// The runtime of a name in a manifest.
 fn runtime_of(name: &str) -> Option<RuntimeKind> {
-    [RuntimeKind::Runc, RuntimeKind::Crun]
-        .into_iter()
-        .find(|kind| runtime_name(*kind) == name)
+    RuntimeKind::from_name(name)
 }
 
 /// The name of a runtime, as manifests have it.
 pub(super) fn runtime_name(kind: RuntimeKind) -> &'static str {
-    match kind {
-        RuntimeKind::Runc => "runc",
-        RuntimeKind::Crun => "crun",
-    }
+    kind.name()
 }
