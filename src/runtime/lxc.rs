@@ -25,7 +25,7 @@ use crate::lxc::{Context, Effective, Finding, Source, judge};
 use crate::manifest::DumpOptions;
 use crate::request::RuntimeKind;
 
-pub use source::{includes_of_host, major};
+pub use source::{included, includes_of_host, major};
 
 /// The name under which errors name it.
 const NAME: &str = "lxc";

@@ -71,7 +71,10 @@ fn named(config: &Config) -> impl Iterator<Item = String> {
 }
 
 /// The file, or those of the directory in the order in which LXC meets them, which is the directory's own.
-fn included(path: &Path) -> io::Result<Vec<Included>> {
+///
+/// # Errors
+/// Where one of them cannot be read.
+pub fn included(path: &Path) -> io::Result<Vec<Included>> {
     let mut paths = Vec::new();
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
