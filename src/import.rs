@@ -89,6 +89,8 @@ trait Opened: rewrite::Contents {
     fn images(&self, directory: &Path) -> PathBuf {
         directory.to_owned()
     }
+    /// Nothing more is read from it.
+    fn clear(&mut self) {}
 }
 
 impl Opened for Archive<'_> {
@@ -114,6 +116,10 @@ impl Opened for Archive<'_> {
 
     fn images(&self, directory: &Path) -> PathBuf {
         Archive::images(self, directory)
+    }
+
+    fn clear(&mut self) {
+        Archive::clear(self);
     }
 }
 
@@ -143,6 +149,7 @@ fn run(
         total: None,
     });
     let applied = rewrite::apply(&plan, &mut archive, events).map_err(rewrite::Error::from)?;
+    archive.clear();
     let Some(command) = plan.restore() else {
         applied.commit();
         let images = rewrite::Layout::at(plan.bundle.clone()).images();
