@@ -9,6 +9,7 @@
 
 mod describe;
 mod freezer;
+mod payload;
 mod source;
 
 use std::fs;
@@ -34,6 +35,8 @@ pub use source::{included, includes_of_host, major};
 const NAME: &str = "lxc";
 /// The program without which nothing works.
 const CHECKPOINT: &str = "lxc-checkpoint";
+/// The last major version whose `lxc-checkpoint` crashes where version 2 cgroups have no controllers.
+const LAST_CRASHING: u32 = 7;
 /// What the monitor of a restored container logs into, in the container's directory.
 const MONITOR_LOG: &str = "monitor.log";
 /// How CRIU is told to treat cgroups, always.
@@ -94,6 +97,16 @@ impl Lxc {
         command.arg("-v");
         command.arg("-l").arg("ERROR").arg("-o").arg(&logs.runtime);
         command
+    }
+
+    /// Whether `lxc-checkpoint` would crash here.
+    fn check_host(&self) -> Result<(), Error> {
+        let version = self.version()?;
+        let crashes = major(&version).is_none_or(|major| major <= LAST_CRASHING);
+        match payload::deadly().filter(|_| crashes) {
+            Some(mount) => Err(Error::LxcCrashes { version, mount }),
+            None => Ok(()),
+        }
     }
 
     /// State and first process, as `lxc-info` tells them.
@@ -268,6 +281,7 @@ impl Runtime for Lxc {
     }
 
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
+        self.check_host()?;
         let options = request.options;
         unsupported(options.pre_dump, "--pre-dump")?;
         unsupported(request.parent.is_some(), "--parent")?;
@@ -298,6 +312,7 @@ impl Runtime for Lxc {
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
         check_id(request.id)?;
+        self.check_host()?;
         let options = request.options;
         unsupported(options.tcp_close, "--tcp-close")?;
         unsupported(options.shell_job, "--shell-job")?;
@@ -319,6 +334,10 @@ impl Runtime for Lxc {
         }
         if options.auto_dedup {
             file.switch("auto-dedup");
+        }
+        let effective = source::read(&request.bundle.join("config"))?.effective();
+        if let Some(path) = payload::unified(&effective, request.id) {
+            file.value("cgroup-root", &format!(":{}", path.display()))?;
         }
         if request.lazy {
             file.switch("lazy-pages");
