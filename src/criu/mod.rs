@@ -16,6 +16,7 @@ mod pagemap;
 pub mod pages;
 mod session;
 pub mod stats;
+mod thin;
 pub mod wire;
 mod work;
 pub mod zeros;
