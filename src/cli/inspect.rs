@@ -132,6 +132,7 @@ fn host(sheet: &mut Sheet, manifest: &Manifest) {
         CgroupMode::V1 => "version 1",
         CgroupMode::Hybrid => "version 1, with version 2 beside it",
         CgroupMode::V2 => "version 2",
+        CgroupMode::Unknown => "not recorded",
     };
     sheet
         .section("Made on")
