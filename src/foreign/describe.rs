@@ -181,10 +181,11 @@ fn pod(config: &Config, spec: &Value, engine: EngineName) -> Option<Pod> {
         Some(Pod { name, namespace })
     };
     match engine {
-        EngineName::Podman => config.pod.clone().filter(|pod| !pod.is_empty()).map(|name| Pod {
-            name,
-            namespace: None,
-        }),
+        EngineName::Podman => config
+            .pod
+            .clone()
+            .filter(|pod| !pod.is_empty())
+            .map(|name| Pod { name, namespace: None }),
         EngineName::CriO => named("io.kubernetes.pod.name", "io.kubernetes.pod.namespace"),
         EngineName::Containerd => named("io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace"),
     }
@@ -198,12 +199,22 @@ fn networks(status: Option<&[u8]>) -> Result<Vec<Network>, Error> {
         let network = move |(interface, found): (String, Interface)| Network {
             name: name.clone(),
             interface,
-            addresses: found.subnets.unwrap_or_default().into_iter().map(|subnet| subnet.ipnet).collect(),
+            addresses: found
+                .subnets
+                .unwrap_or_default()
+                .into_iter()
+                .map(|subnet| subnet.ipnet)
+                .collect(),
             mac: found.mac_address.filter(|mac| !mac.is_empty()),
         };
         status.interfaces.into_iter().map(network)
     };
-    Ok(networks.unwrap_or_default().into_iter().flat_map(of).take(MAX_LIST).collect())
+    Ok(networks
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(of)
+        .take(MAX_LIST)
+        .collect())
 }
 
 fn address_of_crio(spec: &Value, engine: EngineName) -> Option<Network> {
@@ -280,7 +291,9 @@ fn container(config: &Config, spec: &Value, engine: EngineName) -> Container {
         EngineName::CriO => name_of_crio(spec),
         EngineName::Containerd => annotation(spec, "io.kubernetes.cri.container-name").map(str::to_owned),
     };
-    let named = annotated.or_else(|| config.name.clone()).filter(|name| !name.is_empty());
+    let named = annotated
+        .or_else(|| config.name.clone())
+        .filter(|name| !name.is_empty());
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let created = annotation(spec, "io.kubernetes.cri-o.Created").map(str::to_owned);
     Container {
@@ -290,7 +303,10 @@ fn container(config: &Config, spec: &Value, engine: EngineName) -> Container {
         rootfs: text("/root/path").unwrap_or_default(),
         hostname: text("/hostname").filter(|name| !name.is_empty()),
         image: image(config),
-        terminal: spec.pointer("/process/terminal").and_then(Value::as_bool).unwrap_or(false),
+        terminal: spec
+            .pointer("/process/terminal")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         pid: 0,
         created: moment(config.created.as_ref().or(created.as_ref())).and_then(|moment| moment.format(&Rfc3339).ok()),
     }
@@ -366,7 +382,13 @@ fn volumes<'a>(config: &'a Config, outline: &Outline) -> Vec<(&'a NamedVolume, S
         let entry = format!("{VOLUMES}/{}.tar", volume.name);
         outline.has(&entry).then_some((volume, entry))
     };
-    config.volumes.iter().flatten().take(MAX_LIST).filter_map(entry).collect()
+    config
+        .volumes
+        .iter()
+        .flatten()
+        .take(MAX_LIST)
+        .filter_map(entry)
+        .collect()
 }
 
 fn of_volume(volume: &NamedVolume, entry: &str, spec: &Value) -> BindMount {
@@ -387,7 +409,12 @@ fn filesystem(config: &Config, spec: &Value, outline: &Outline, volumes: &[(&Nam
         options: ["nosuid", "nodev", "noexec", "mode=1777"]
             .into_iter()
             .map(str::to_owned)
-            .chain(config.shm_size.filter(|size| *size > 0).map(|size| format!("size={size}")))
+            .chain(
+                config
+                    .shm_size
+                    .filter(|size| *size > 0)
+                    .map(|size| format!("size={size}")),
+            )
             .collect(),
     });
     Filesystem {
@@ -395,6 +422,9 @@ fn filesystem(config: &Config, spec: &Value, outline: &Outline, volumes: &[(&Nam
         base: None,
         entry: outline.has(DIFF).then(|| DIFF.to_owned()),
         devshm,
-        volumes: volumes.iter().map(|(volume, entry)| (volume.name.clone(), entry.clone())).collect(),
+        volumes: volumes
+            .iter()
+            .map(|(volume, entry)| (volume.name.clone(), entry.clone()))
+            .collect(),
     }
 }

@@ -109,12 +109,22 @@ enum Found {
 }
 
 impl Watch {
+    /// Bytes of magic numbers: the inventory alone has one, as what comes first must be readable before all else is known.
+    fn head_length(&self) -> usize {
+        let is_inventory = |name: &ArchivePath| name.file_name() == "inventory.img";
+        if self.name.as_ref().is_some_and(is_inventory) {
+            4
+        } else {
+            8
+        }
+    }
+
     /// Takes the next bytes of the image.
     pub(super) fn more(&mut self, bytes: &[u8]) {
         if self.name.is_none() {
             return;
         }
-        let head = (8 - self.head.len()).min(bytes.len());
+        let head = (self.head_length() - self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..head]);
         if let Some(records) = &mut self.records
             && self.fault.is_none()
@@ -242,7 +252,10 @@ impl Images {
         if let Some(number) = pages_number(&path) {
             set.pages.insert(number, watch.size);
         }
-        let cut = watch.records.as_ref().is_some_and(|records| !records.pending.is_empty());
+        let cut = watch
+            .records
+            .as_ref()
+            .is_some_and(|records| !records.pending.is_empty());
         match watch.records.map(|records| records.found) {
             Some(Found::Pagemap {
                 pages_id: Some(pages_id),
@@ -328,7 +341,9 @@ impl Set {
                 faults.push(format!("pstree.img has process {} twice", process.pid));
             }
             for id in std::iter::once(&process.pid).chain(&process.threads) {
-                if !self.names.contains(&format!("core-{id}.img")) && !faults.iter().any(|fault| fault.starts_with(&format!("core-{id}.img"))) {
+                if !self.names.contains(&format!("core-{id}.img"))
+                    && !faults.iter().any(|fault| fault.starts_with(&format!("core-{id}.img")))
+                {
                     faults.push(format!("core-{id}.img is missing, of process {}", process.pid));
                 }
             }
@@ -359,7 +374,13 @@ impl Set {
 
     /// Whether it is the pagemap of a process that is not in the tree.
     fn is_left_over(&self, pagemap: &Pagemap) -> bool {
-        let pid = |image: &str| image.strip_prefix("pagemap-")?.strip_suffix(".img")?.parse::<u32>().ok();
+        let pid = |image: &str| {
+            image
+                .strip_prefix("pagemap-")?
+                .strip_suffix(".img")?
+                .parse::<u32>()
+                .ok()
+        };
         match (&self.tree, pid(&pagemap.image)) {
             (Some(tree), Some(pid)) => !tree.iter().any(|process| process.pid == pid),
             _ => false,
@@ -389,7 +410,11 @@ impl Set {
 fn wrong_magic(name: &str, head: &[u8]) -> Option<&'static str> {
     let stem = name.strip_suffix(".img")?;
     let (_, magic) = MAGICS.iter().find(|(prefix, _)| is_named(stem, prefix))?;
-    let wanted = [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
+    let alone = (*magic == INVENTORY_MAGIC).then_some(magic.to_le_bytes());
+    let wanted = match alone {
+        Some(alone) => alone.to_vec(),
+        None => [COMMON_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat(),
+    };
     let service = [SERVICE_MAGIC.to_le_bytes(), magic.to_le_bytes()].concat();
     match head {
         _ if head == wanted || head == service => None,

@@ -20,6 +20,7 @@ mod images;
 pub mod names;
 mod reader;
 mod stream;
+mod verify;
 
 pub use describe::describe;
 pub use document::Documents;
@@ -27,3 +28,4 @@ pub use error::Error;
 pub use family::{Family, Probed};
 pub use images::Faults;
 pub use reader::{Entry, Outline, Reader};
+pub use verify::{Verified, verify};
