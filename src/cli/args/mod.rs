@@ -4,6 +4,7 @@
 //! pipelines take requests, which only the conversions here (and library callers) make. What can be seen to be wrong
 //! from the command line alone is refused here, as a usage error, before anything is touched.
 
+mod convert;
 mod export;
 mod generate;
 mod import;
@@ -15,6 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::request::ImagesIn;
 
+pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
@@ -110,6 +112,10 @@ pub enum Command {
     Cat(CatArgs),
     /// Unpack an archive, or some of its entries, into a directory
     Extract(ExtractArgs),
+    /// Make a checkpoint of podman, CRI-O or containerd an archive with checksums
+    Seal(SealArgs),
+    /// Give an archive another form: that of ckpt, podman, CRI-O or containerd, or another compression
+    Convert(ConvertArgs),
     /// Say whether this host can export containers, or can restore a given archive
     Check(CheckArgs),
     /// Print the completions of a shell
