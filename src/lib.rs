@@ -42,6 +42,7 @@ pub mod error;
 pub mod event;
 pub mod export;
 pub mod host;
+pub mod images;
 pub mod import;
 pub mod lxc;
 pub mod manifest;
