@@ -41,6 +41,7 @@ pub mod criu;
 pub mod error;
 pub mod event;
 pub mod export;
+pub mod foreign;
 pub mod host;
 pub mod images;
 pub mod import;

@@ -1,7 +1,9 @@
 //! Archives as the reading commands see them: entry by entry where the archive is a file, from front to back where it
 //! comes through a pipe.
 //!
-//! Invariant: what [`Archive::read`] hands out of a file is verified when it is handed out; out of a pipe, once it returns.
+//! Whose archive it is, ckpt's or another engine's, is told by its content. Invariant: what [`Archive::read`] hands out of a
+//! file of ckpt's is verified when it is handed out; out of a pipe, once it returns. Archives of other engines have nothing
+//! to verify it by.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -12,10 +14,15 @@ use super::args::value;
 use super::render::Stop;
 use super::render::failure::Failure;
 use crate::archive::format::MANIFEST;
-use crate::archive::{Digest, Error, Indexed, Reader, ReaderOptions, Source};
+use crate::archive::{Digest, Error, Indexed, Limits, Reader, ReaderOptions, Source};
 use crate::error::ErrorKind;
+use crate::foreign::{self, Family, Faults, Outline, Probed};
 use crate::manifest::Manifest;
 use crate::request::Input;
+
+/// What to do about an archive of another engine that is not right.
+const FOREIGN_ADVICE: &str = "copy it again, or make the checkpoint again: archives of other engines have no checksums that \
+                              would tell where it was damaged";
 
 /// An archive that a command reads.
 #[derive(Debug)]
@@ -28,10 +35,12 @@ pub struct Archive {
 /// What an archive is, and what is in it.
 #[derive(Debug)]
 pub struct Summary {
-    /// Its manifest.
+    /// Its manifest; of another engine's archive the one that it would have.
     pub manifest: Manifest,
-    /// SHA-256 of its `SHA256SUMS`.
-    pub identity: Digest,
+    /// SHA-256 of its `SHA256SUMS`; archives of other engines have none.
+    pub identity: Option<Digest>,
+    /// Of another engine's archive, what was found in its images.
+    pub faults: Option<Faults>,
     /// How it is compressed.
     pub compression: String,
     /// Length of the archive, bytes.
@@ -51,8 +60,9 @@ pub struct Entry {
     pub name: String,
     /// Its size, bytes.
     pub bytes: u64,
-    /// SHA-256 of its content.
-    pub sha256: String,
+    /// SHA-256 of its content, where the archive says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Takes the content of an entry: its name, its size, and itself.
@@ -98,10 +108,37 @@ impl Archive {
 
     /// Reads it, handing the entries that are `wanted` to `take`, in the order of the archive.
     pub fn read(&self, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
-        match self.file() {
-            Some(file) => self.read_file(file, wanted, take),
-            None => self.read_stream(self.source()?, wanted, take),
+        if let Some(file) = self.file() {
+            return match Family::of_file(&file).map_err(|error| self.fail_foreign(&error))? {
+                Family::Ckpt => self.read_file(file, wanted, take),
+                Family::Foreign => self.read_foreign(file, wanted, take),
+            };
         }
+        let source = self.source()?;
+        let options = self.options(&source);
+        let source = Probed::new(source).map_err(|error| self.fail_foreign(&error))?;
+        match source.family {
+            Family::Ckpt => self.read_stream(source, options, wanted, take),
+            Family::Foreign => self.read_foreign(source, wanted, take),
+        }
+    }
+
+    /// Reads an archive of another engine in one pass.
+    pub fn read_foreign(
+        &self,
+        source: impl Read,
+        wanted: &dyn Fn(&str) -> bool,
+        take: Take<'_>,
+    ) -> Result<Summary, Stop> {
+        let failed = |error: foreign::Error| self.fail_foreign(&error);
+        let mut reader = foreign::Reader::new(source, Limits::default()).map_err(failed)?;
+        while let Some(entry) = reader.next_entry().map_err(failed)? {
+            if wanted(entry.path.as_str()) {
+                take(entry.path.as_str(), entry.size, &mut reader)?;
+            }
+        }
+        let outline = reader.finish().map_err(failed)?;
+        Summary::of_foreign(outline).map_err(failed)
     }
 
     /// The archive where it is a file, in which one can seek. What cannot be opened is told by [`Archive::source`].
@@ -128,7 +165,8 @@ impl Archive {
             .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
         Ok(Summary {
             manifest: archive.manifest().clone(),
-            identity: archive.identity(),
+            identity: Some(archive.identity()),
+            faults: None,
             compression: archive.index().codec().to_string(),
             stored_bytes: archive.stored_bytes(),
             mtime: archive.index().mtime(),
@@ -137,8 +175,13 @@ impl Archive {
         })
     }
 
-    fn read_stream(&self, source: Source, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
-        let options = self.options(&source);
+    fn read_stream(
+        &self,
+        source: impl Read,
+        options: ReaderOptions,
+        wanted: &dyn Fn(&str) -> bool,
+        take: Take<'_>,
+    ) -> Result<Summary, Stop> {
         let mut reader = Reader::new(source, options).map_err(|error| self.fail(&error))?;
         let manifest = reader.manifest().clone();
         if wanted(MANIFEST) {
@@ -160,7 +203,8 @@ impl Archive {
         let entries = entries.map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
         Ok(Summary {
             manifest,
-            identity: proof.identity,
+            identity: Some(proof.identity),
+            faults: None,
             compression: proof.index.codec().to_string(),
             stored_bytes: proof.stored_bytes,
             mtime: proof.index.mtime(),
@@ -178,14 +222,30 @@ impl Archive {
         Failure::new(what, kind, error).state(None).advice(advice).into()
     }
 
+    /// Says what is wrong with an archive of another engine.
+    pub fn fail_foreign(&self, error: &foreign::Error) -> Stop {
+        let kind = error.kind();
+        let what = format!("cannot {} {}", self.doing, self.name());
+        let advice = (kind == ErrorKind::Archive).then(|| FOREIGN_ADVICE.to_owned());
+        Failure::new(what, kind, error).state(None).advice(advice).into()
+    }
+
     /// Says what is wrong with it, where the error came through a reader.
     pub fn fail_read(&self, error: io::Error) -> Stop {
+        let error = match error.downcast::<foreign::Error>() {
+            Ok(error) => return self.fail_foreign(&error),
+            Err(error) => error,
+        };
         let unwrapped = Error::from_io(error);
         self.fail(&unwrapped.unwrap_or_else(|source| Error::Read { offset: 0, source }))
     }
 
     /// Says what went wrong between reading it and writing elsewhere.
     pub fn fail_io(&self, error: io::Error, place: &Path) -> Stop {
+        let error = match error.downcast::<foreign::Error>() {
+            Ok(error) => return self.fail_foreign(&error),
+            Err(error) => error,
+        };
         match Error::from_io(error) {
             Ok(error) => self.fail(&error),
             Err(error) => {
@@ -193,6 +253,27 @@ impl Archive {
                 Failure::new(what, ErrorKind::Other, &error).into()
             }
         }
+    }
+}
+
+impl Summary {
+    /// Of another engine's archive, of which this is known.
+    fn of_foreign(outline: Outline) -> Result<Self, foreign::Error> {
+        let entry = |entry: &foreign::Entry| Entry {
+            name: entry.path.to_string(),
+            bytes: entry.size,
+            sha256: None,
+        };
+        Ok(Self {
+            manifest: foreign::describe(&outline)?,
+            identity: None,
+            compression: outline.codec.to_string(),
+            stored_bytes: outline.stored_bytes,
+            mtime: u64::try_from(outline.time()).unwrap_or(0),
+            content_bytes: outline.content_bytes(),
+            entries: outline.entries.iter().map(entry).collect(),
+            faults: Some(outline.faults),
+        })
     }
 }
 
@@ -217,7 +298,7 @@ impl Entry {
         Self {
             name: name.to_owned(),
             bytes,
-            sha256: digest.to_string(),
+            sha256: Some(digest.to_string()),
         }
     }
 }
@@ -276,7 +357,7 @@ mod tests {
         let entries = [Entry {
             name: "dump.log".into(),
             bytes: 1,
-            sha256: String::new(),
+            sha256: None,
         }];
         assert_eq!(selection.missing(&entries), Some("checkpoint"));
     }

@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::process::ExitCode;
 
 use crate::criu::stats::DumpStats;
-use crate::manifest::{BindMount, CgroupMode, FileType, Filesystem, Manifest, RootfsMode};
+use crate::foreign::Faults;
+use crate::manifest::{BindMount, CgroupMode, Engine, FileType, Filesystem, Manifest, RootfsMode};
 
 use super::Outcome;
 use super::archive::{Archive, Entry};
@@ -27,12 +28,16 @@ struct Report {
     manifest: Manifest,
     entries: Vec<Entry>,
     statistics: Option<DumpStats>,
+    /// Of another engine's archive, what is wrong or strange in its images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<Faults>,
 }
 
 /// An archive as a file.
 #[derive(Debug, serde::Serialize)]
 struct File {
-    identity: String,
+    /// None where another engine made it, which makes no checksums.
+    identity: Option<String>,
     compression: String,
     bytes: u64,
     content_bytes: u64,
@@ -52,7 +57,7 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
     })?;
     let report = Report {
         archive: File {
-            identity: summary.identity.to_string(),
+            identity: summary.identity.map(|identity| identity.to_string()),
             compression: summary.compression,
             bytes: summary.stored_bytes,
             content_bytes: summary.content_bytes,
@@ -60,6 +65,7 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
         manifest: summary.manifest,
         entries: summary.entries,
         statistics,
+        images: summary.faults,
     };
     ui.result(&report, |out| sheet(&report).write(out))?;
     Ok(ExitCode::SUCCESS)
@@ -84,19 +90,23 @@ fn sheet(report: &Report) -> Sheet {
 fn archive(sheet: &mut Sheet, report: &Report) {
     let Report { archive, manifest, .. } = report;
     let producer = &manifest.producer;
-    sheet
-        .section("Archive")
-        .line("identity", format!("sha256:{}", archive.identity));
+    let identity = match &archive.identity {
+        Some(identity) => format!("sha256:{identity}"),
+        None => "none: the archive has no checksums (ckpt seal adds them)".to_owned(),
+    };
+    sheet.section("Archive").line("identity", identity);
     let (size, content) = (text::bytes(archive.bytes), text::bytes(archive.content_bytes));
     let ratio = archive.content_bytes as f64 / archive.bytes.max(1) as f64;
     sheet.line(
         "size",
         format!("{size} ({}), content {content}, ratio {ratio:.2}", archive.compression),
     );
-    sheet.line(
-        "format",
-        format!("{}, made by {} {}", manifest.format, producer.name, producer.version),
-    );
+    let made_by = format!("{}, made by {} {}", manifest.format, producer.name, producer.version);
+    match (&manifest.engine, &archive.identity) {
+        (Some(engine), None) => sheet.line("format", format!("{}'s own", engine.name)),
+        (Some(engine), Some(_)) => sheet.line("format", format!("{made_by} from a checkpoint of {}", engine.name)),
+        _ => sheet.line("format", made_by),
+    };
     sheet.line_if(
         "parent",
         manifest.parent.as_ref().map(|parent| format!("sha256:{parent}")),
@@ -115,8 +125,10 @@ fn container(sheet: &mut Sheet, manifest: &Manifest) {
         }),
     );
     sheet.line_if("hostname", container.hostname.as_ref());
+    manifest.engine.iter().for_each(|engine| engine_lines(sheet, engine));
     sheet.line_if("created", container.created.as_ref());
-    sheet.line("bundle", &container.bundle).line("root", &container.rootfs);
+    sheet.line_if("bundle", Some(&container.bundle).filter(|bundle| !bundle.is_empty()));
+    sheet.line("root", &container.rootfs);
     sheet.line("terminal", if container.terminal { "yes" } else { "no" });
     let namespaces = manifest.namespaces.iter().map(|namespace| match &namespace.path {
         Some(path) => format!("{} ({path})", namespace.kind),
@@ -125,13 +137,57 @@ fn container(sheet: &mut Sheet, manifest: &Manifest) {
     sheet.line("namespaces", namespaces.collect::<Vec<_>>().join(", "));
 }
 
+/// What an engine says beside what every runtime says.
+fn engine_lines(sheet: &mut Sheet, engine: &Engine) {
+    sheet.line("engine", engine.name.to_string());
+    sheet.line_if(
+        "pod",
+        engine.pod.as_ref().map(|pod| match &pod.namespace {
+            Some(namespace) => format!("{} in {namespace}", pod.name),
+            None => pod.name.clone(),
+        }),
+    );
+    for network in &engine.networks {
+        let mac = network.mac.as_ref().map(|mac| format!(", {mac}")).unwrap_or_default();
+        let text = format!(
+            "{} {} {}{mac}",
+            network.name,
+            network.interface,
+            network.addresses.join(" ")
+        );
+        sheet.line("network", text.trim());
+    }
+    for port in &engine.ports {
+        let last = |first: u16| match port.count {
+            0 | 1 => first.to_string(),
+            count => format!("{first}-{}", first.saturating_add(count - 1)),
+        };
+        let (host, container) = (last(port.host_port), last(port.container_port));
+        let ip = Some(&port.host_ip)
+            .filter(|ip| !ip.is_empty())
+            .map(|ip| format!("{ip}:"));
+        sheet.line(
+            "port",
+            format!("{}{host} to {container}/{}", ip.unwrap_or_default(), port.protocol),
+        );
+    }
+}
+
 fn host(sheet: &mut Sheet, manifest: &Manifest) {
     let host = &manifest.host;
+    if host.kernel.is_empty() {
+        let (runtime, version) = (&manifest.runtime.name, &manifest.runtime.version);
+        let runtime = format!("{runtime} {version}");
+        sheet.section("Made on").line("host", "not recorded");
+        sheet.line("runtime", runtime.trim());
+        return;
+    }
     let cpu = &host.cpu;
     let cgroups = match host.cgroup_mode {
         CgroupMode::V1 => "version 1",
         CgroupMode::Hybrid => "version 1, with version 2 beside it",
         CgroupMode::V2 => "version 2",
+        CgroupMode::Unknown => "not recorded",
     };
     sheet
         .section("Made on")
@@ -154,6 +210,10 @@ fn checkpoint(sheet: &mut Sheet, report: &Report) {
     let manifest = &report.manifest;
     sheet.section("Checkpoint").line("taken at", &manifest.checkpointed_at);
     sheet.line("options", options(manifest));
+    if let Some(images) = &report.images {
+        images.faults.iter().for_each(|fault| _ = sheet.line("damaged", fault));
+        images.notes.iter().for_each(|note| _ = sheet.line("note", note));
+    }
     let Some(statistics) = &report.statistics else { return };
     let microseconds = |count: u32| text::seconds(std::time::Duration::from_micros(count.into()));
     let pages = |count: u64| text::bytes(count.saturating_mul(manifest.host.page_size));

@@ -92,6 +92,11 @@ impl<R: Read> Reader<R> {
         &self.name
     }
 
+    /// What it reads from.
+    pub fn into_inner(self) -> R {
+        self.input
+    }
+
     /// Reads content of the current entry: of a sparse file its data without the holes. Returns 0 at its end.
     ///
     /// # Errors

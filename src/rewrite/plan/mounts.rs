@@ -224,7 +224,8 @@ impl Planner<'_> {
     /// CRIU restores cgroup mounts as they were; another version's cannot be.
     fn check_cgroup_mount(&mut self, mount: &Mount) {
         let unified = |mode: CgroupMode| mode == CgroupMode::V2;
-        let differs = unified(self.manifest.host.cgroup_mode) != unified(self.cgroup.mode);
+        let archived = self.manifest.host.cgroup_mode;
+        let differs = archived != CgroupMode::Unknown && unified(archived) != unified(self.cgroup.mode);
         if differs && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2") {
             self.warn(Warning::CgroupMode {
                 destination: mount.destination.clone(),
