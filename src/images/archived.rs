@@ -124,7 +124,7 @@ impl ImageSource for Archived {
 
     fn pages(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
         let end = offset.checked_add(buffer.len() as u64);
-        if !self.size(name).zip(end).is_some_and(|(size, end)| end <= size) {
+        if self.size(name).zip(end).is_none_or(|(size, end)| end > size) {
             return Ok(false);
         }
         match &self.frames {

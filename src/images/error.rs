@@ -93,9 +93,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoProcess { .. } => ErrorKind::Usage,
-            Self::Read { source, .. } => source
-                .downcast_ref::<crate::archive::Error>()
-                .map_or(ErrorKind::Archive, crate::archive::Error::kind),
+            Self::Read { source, .. } => kind_of(source.as_ref()),
             _ => ErrorKind::Archive,
         }
     }
@@ -121,4 +119,16 @@ impl Error {
             source: source.into(),
         }
     }
+}
+
+/// The class of what an archive said, wherever in the chain; what it did not say is not right with the archive.
+fn kind_of(error: &(dyn std::error::Error + 'static)) -> ErrorKind {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<crate::archive::Error>() {
+            return error.kind();
+        }
+        next = error.source();
+    }
+    ErrorKind::Archive
 }

@@ -126,7 +126,36 @@ pub struct Inside {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// What could not be read, and why.
-    pub problems: Vec<String>,
+    pub problems: Vec<Unread>,
+}
+
+/// A part of what images say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Processes and threads.
+    Processes,
+    /// Memory, and the strings in it.
+    Memory,
+    /// Open files and sockets.
+    Files,
+    /// Mounts.
+    Mounts,
+    /// The network.
+    Network,
+    /// Cgroups.
+    Cgroups,
+    /// The host name.
+    Host,
+}
+
+/// Something that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Unread {
+    /// What is therefore missing, or not complete.
+    pub part: Part,
+    /// Why.
+    pub problem: String,
 }
 
 /// What is left of the bounds on everything together.
@@ -143,7 +172,7 @@ impl Inside {
     /// [`Error::NoProcess`] where there are processes, but not the one that was asked for.
     pub fn read(images: &dyn ImageSource, want: Want) -> Result<Self, Error> {
         let mut inside = Self::default();
-        let tasks = inside.part(tasks::read(images));
+        let tasks = inside.part(Part::Processes, tasks::read(images));
         if let Some(pid) = want.pid
             && inside.problems.is_empty()
             && !tasks.iter().any(|task| task.pid == pid)
@@ -153,20 +182,23 @@ impl Inside {
         let files = if tasks.is_empty() {
             Files::default()
         } else {
-            inside.part(Files::read(images))
+            inside.part(Part::Files, Files::read(images))
         };
         inside.processes(images, tasks, &files, want);
-        inside.mounts = inside.part(mounts::read(images));
-        inside.network = inside.part(network::read(images));
-        inside.cgroups = inside.part(cgroups::read(images));
-        inside.hostname = inside.part(hostname(images));
+        inside.mounts = inside.part(Part::Mounts, mounts::read(images));
+        inside.network = inside.part(Part::Network, network::read(images));
+        inside.cgroups = inside.part(Part::Cgroups, cgroups::read(images));
+        inside.hostname = inside.part(Part::Host, hostname(images));
         Ok(inside)
     }
 
     /// A part, or nothing and a problem.
-    fn part<T: Default>(&mut self, part: Result<T, Error>) -> T {
-        part.unwrap_or_else(|error| {
-            let problem = explain(&error);
+    fn part<T: Default>(&mut self, part: Part, read: Result<T, Error>) -> T {
+        read.unwrap_or_else(|error| {
+            let problem = Unread {
+                part,
+                problem: explain(&error),
+            };
             // The same image is often missing for many processes.
             if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&problem) {
                 self.problems.push(problem);
@@ -212,7 +244,7 @@ impl Inside {
         }
         let name = |id| files.path(id);
         let task = memory::read(images, process.pid, segments, &name).map(Some);
-        if let Some(mut task) = self.part(task) {
+        if let Some(mut task) = self.part(Part::Memory, task) {
             process.executable = name(task.layout.executable);
             process.command_line = self.strings(images, &task, budget, strings::arguments, MAX_COMMAND_LINE);
             if want.environment {
@@ -225,7 +257,10 @@ impl Inside {
             }
             process.memory = Some(task.memory);
         }
-        let table: Table = self.part(fdtable::read(images, process.pid, files, &mut budget.files));
+        let table: Table = self.part(
+            Part::Files,
+            fdtable::read(images, process.pid, files, &mut budget.files),
+        );
         process.files = table.open;
         (process.working_directory, process.root) = (table.working_directory, table.root);
         process
@@ -240,7 +275,7 @@ impl Inside {
         limit: u64,
     ) -> Option<Vec<String>> {
         let limit = limit.min(budget.strings);
-        match self.part(read(images, task, limit).map(Some)) {
+        match self.part(Part::Memory, read(images, task, limit).map(Some)) {
             Some(Strings::Read(strings)) => {
                 // Every empty string is an element, too.
                 let cost: usize = strings.iter().map(|string| string.len() + size_of::<String>()).sum();

@@ -39,7 +39,7 @@ pub use collected::Collected;
 pub use error::{Error, Problem};
 pub use fdtable::OpenFile;
 pub use files::FileType;
-pub use inside::{Inside, Memory, Process, Want};
+pub use inside::{Inside, Memory, Part, Process, Unread, Want};
 pub use memory::{KindMemory, Mapping, MappingKind, ProcessMemory};
 pub use mounts::Mount;
 pub use network::{Device, InterfaceAddress, Network, Route};

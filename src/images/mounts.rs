@@ -47,7 +47,7 @@ pub struct Mount {
     pub external: Option<String>,
 }
 
-/// All mounts, by namespace, in the order of their images.
+/// All mounts, by namespace and mount point.
 pub(super) fn read(images: &dyn ImageSource) -> Result<Vec<Mount>, Error> {
     let (mut mounts, mut bytes) = (Vec::new(), 0);
     for (namespace, name) in images.numbered("mountpoints") {
@@ -61,6 +61,8 @@ pub(super) fn read(images: &dyn ImageSource) -> Result<Vec<Mount>, Error> {
             mounts.push(mount(namespace, &entry?));
         }
     }
+    // CRIU writes children before parents.
+    mounts.sort_by(|one: &Mount, other| (one.namespace, &one.mountpoint).cmp(&(other.namespace, &other.mountpoint)));
     Ok(mounts)
 }
 

@@ -382,18 +382,19 @@ mod tests {
 
     #[test]
     fn unix_sockets_have_names_of_three_kinds() {
-        let unix = |name: &[u8], directory: Option<&str>| {
+        let path_of = |entry: &proto::UnixSocket| unix(entry).path;
+        let named = |name: &[u8], directory: Option<&str>| {
             let entry = proto::UnixSocket {
                 r#type: 1,
                 name: name.to_vec(),
                 name_dir: directory.map(|name| name.as_bytes().to_vec()),
                 ..proto::UnixSocket::default()
             };
-            super::unix(&entry).path
+            path_of(&entry)
         };
-        assert_eq!(unix(b"", None), None);
-        assert_eq!(unix(b"/run/a.sock\0", None).as_deref(), Some("/run/a.sock"));
-        assert_eq!(unix(b"\0abstract", None).as_deref(), Some("@abstract"));
-        assert_eq!(unix(b"a.sock\0", Some("/run")).as_deref(), Some("/run/a.sock"));
+        assert_eq!(named(b"", None), None);
+        assert_eq!(named(b"/run/a.sock\0", None).as_deref(), Some("/run/a.sock"));
+        assert_eq!(named(b"\0abstract", None).as_deref(), Some("@abstract"));
+        assert_eq!(named(b"a.sock\0", Some("/run")).as_deref(), Some("/run/a.sock"));
     }
 }

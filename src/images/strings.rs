@@ -28,6 +28,11 @@ pub(super) fn environment(images: &dyn ImageSource, task: &TaskMemory, limit: u6
 }
 
 fn read(images: &dyn ImageSource, extents: &Extents, (start, end): (u64, u64), limit: u64) -> Result<Strings, Error> {
+    if images.size(&extents.pages).is_none() && end > start {
+        return Err(Error::Missing {
+            image: extents.pages.clone(),
+        });
+    }
     let end = end.min(start.saturating_add(limit)).max(start);
     let mut bytes = vec![0; (end - start) as usize];
     let mut covered = 0;
