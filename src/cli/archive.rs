@@ -16,7 +16,7 @@ use super::render::failure::Failure;
 use crate::archive::format::MANIFEST;
 use crate::archive::{Digest, Error, Indexed, Limits, Reader, ReaderOptions, Source};
 use crate::error::ErrorKind;
-use crate::foreign::{self, Family, Faults, Outline, Probed};
+use crate::foreign::{self, Family, Faults, Outline};
 use crate::manifest::Manifest;
 use crate::request::Input;
 
@@ -108,18 +108,12 @@ impl Archive {
 
     /// Reads it, handing the entries that are `wanted` to `take`, in the order of the archive.
     pub fn read(&self, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
-        if let Some(file) = self.file() {
-            return match Family::of_file(&file).map_err(|error| self.fail_foreign(&error))? {
-                Family::Ckpt => self.read_file(file, wanted, take),
-                Family::Foreign => self.read_foreign(file, wanted, take),
-            };
-        }
-        let source = self.source()?;
-        let options = self.options(&source);
-        let source = Probed::new(source).map_err(|error| self.fail_foreign(&error))?;
-        match source.family {
-            Family::Ckpt => self.read_stream(source, options, wanted, take),
-            Family::Foreign => self.read_foreign(source, wanted, take),
+        let mut source = self.source()?;
+        let family = Family::of(&mut source).map_err(|error| self.fail_foreign(&error))?;
+        match (family, self.file()) {
+            (Family::Foreign { .. }, _) => self.read_foreign(source, wanted, take),
+            (Family::Ckpt, Some(file)) => self.read_file(file, wanted, take),
+            (Family::Ckpt, None) => self.read_stream(source, wanted, take),
         }
     }
 
@@ -172,13 +166,8 @@ impl Archive {
         }
     }
 
-    fn read_stream(
-        &self,
-        source: impl Read,
-        options: ReaderOptions,
-        wanted: &dyn Fn(&str) -> bool,
-        take: Take<'_>,
-    ) -> Result<Summary, Stop> {
+    fn read_stream(&self, source: Source, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
+        let options = self.options(&source);
         let mut reader = Reader::new(source, options).map_err(|error| self.fail(&error))?;
         let manifest = reader.manifest().clone();
         if wanted(MANIFEST) {

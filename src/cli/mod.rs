@@ -18,6 +18,7 @@ mod lazy_guard;
 mod look;
 mod ls;
 mod render;
+mod seal;
 mod signals;
 mod verify;
 
@@ -73,6 +74,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),
+        Command::Seal(args) => seal::run(args, ui),
         Command::Check(args) => check::run(args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

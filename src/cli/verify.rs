@@ -9,7 +9,7 @@ use super::args::VerifyArgs;
 use super::render::{Ui, text};
 use crate::archive::{Proof, Reader, Source};
 use crate::event::{Event, Events, Phase};
-use crate::foreign::{self, Family, Faults, Probed};
+use crate::foreign::{self, Family, Faults};
 use crate::manifest::EngineName;
 
 /// What `--json` prints.
@@ -34,8 +34,9 @@ struct Report {
 /// Reads an archive from its first to its last byte.
 pub fn run(args: VerifyArgs, ui: &Ui) -> Outcome {
     let archive = Archive::new(args.file, args.threads, "verify");
-    let source = archive.source()?;
+    let mut source = archive.source()?;
     let options = archive.options(&source);
+    let family = Family::of(&mut source).map_err(|error| archive.fail_foreign(&error))?;
     let report = {
         let progress = ui.progress();
         progress.emit(Event::Phase {
@@ -47,13 +48,12 @@ pub fn run(args: VerifyArgs, ui: &Ui) -> Outcome {
             bytes: 0,
             events: &progress,
         };
-        let probed = Probed::new(counted).map_err(|error| archive.fail_foreign(&error))?;
-        match probed.family {
-            Family::Ckpt => Reader::new(probed, options)
+        match family {
+            Family::Ckpt => Reader::new(counted, options)
                 .and_then(Reader::finish)
                 .map(|proof| report(archive.name(), &proof))
                 .map_err(|error| archive.fail(&error))?,
-            Family::Foreign => foreign::verify(probed, options.limits)
+            Family::Foreign { .. } => foreign::verify(counted, options.limits)
                 .map(|verified| foreign_report(archive.name(), verified))
                 .map_err(|error| archive.fail_foreign(&error))?,
         }

@@ -3,13 +3,12 @@
 //! An archive of ckpt begins with the entry `ckpt.json`; a tar that begins with anything else is somebody else's. Nothing is
 //! concluded from the name of a file.
 
-use std::io::{self, Cursor, Read};
-use std::os::unix::fs::FileExt as _;
+use std::io::Read;
 
 use super::error::Error;
 use super::stream::{Stream, detect};
 use crate::archive::format::MANIFEST;
-use crate::archive::{Codec, Limits};
+use crate::archive::{Codec, Limits, Source};
 
 /// Bytes that are looked at: enough for the first block of any compression (128 KiB, and what little comes before it).
 const START: usize = 256 << 10;
@@ -24,33 +23,29 @@ pub enum Family {
     /// ckpt's, or nobody's: its reader says what is wrong with it.
     Ckpt,
     /// Another tar.
-    Foreign,
+    Foreign {
+        /// Whether it is not compressed.
+        plain: bool,
+    },
 }
 
 impl Family {
-    /// Of a file, whose position stays as it is.
+    /// Of a source of which nothing was read yet.
     ///
     /// # Errors
-    /// [`Error::Read`].
-    pub fn of_file(file: &std::fs::File) -> Result<Self, Error> {
-        let mut start = vec![0; START];
-        let mut filled = 0;
-        while filled < START {
-            match file.read_at(&mut start[filled..], filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Read { source }),
-            }
-        }
-        Ok(Self::of_start(&start[..filled]))
+    /// Where it cannot be read.
+    pub fn of(source: &mut Source) -> Result<Self, Error> {
+        Ok(Self::of_start(&source.peek(START)?))
     }
 
     /// Of the first bytes of a file.
     #[must_use]
     pub fn of_start(start: &[u8]) -> Self {
+        let foreign = Self::Foreign {
+            plain: detect(start) == Codec::None,
+        };
         let Ok(mut stream) = Stream::new(start, Limits::default()) else {
-            return Self::Foreign;
+            return foreign;
         };
         let mut header = [0; BLOCK];
         let mut filled = 0;
@@ -64,45 +59,7 @@ impl Family {
         if header[MAGIC] != *b"ustar" || name == MANIFEST.as_bytes() {
             Self::Ckpt
         } else {
-            Self::Foreign
-        }
-    }
-}
-
-/// A source whose first bytes were looked at.
-#[derive(Debug)]
-pub struct Probed<R> {
-    /// Whose archive it is.
-    pub family: Family,
-    /// Whether it is compressed.
-    pub compressed: bool,
-    start: Cursor<Vec<u8>>,
-    rest: R,
-}
-
-impl<R: Read> Probed<R> {
-    /// Reads the first bytes of a pipe; they are handed out again.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub fn new(mut source: R) -> Result<Self, Error> {
-        let mut start = Vec::new();
-        let read = source.by_ref().take(START as u64).read_to_end(&mut start);
-        read.map_err(|source| Error::Read { source })?;
-        Ok(Self {
-            family: Family::of_start(&start),
-            compressed: detect(&start) != Codec::None,
-            start: Cursor::new(start),
-            rest: source,
-        })
-    }
-}
-
-impl<R: Read> Read for Probed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.start.read(buffer)? {
-            0 => self.rest.read(buffer),
-            count => Ok(count),
+            foreign
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The entries that engines put into their archives.
 
-use crate::archive::format::{CHECKPOINT, INDEX, MANIFEST, PRE_CHECKPOINT, SIGNATURE, SUMS, VOLUMES};
+use crate::archive::format::{ARTIFACTS, CHECKPOINT, INDEX, MANIFEST, PRE_CHECKPOINT, SIGNATURE, SUMS, VOLUMES};
 use crate::archive::limits::{MAX_FILE, MAX_JSON, MAX_LIST, MAX_LOG};
 
 /// podman's or the ten-key description of the container.
@@ -21,8 +21,6 @@ pub const SHM: &str = "devshm-checkpoint.tar";
 pub const INVENTORY: &str = "checkpoint/inventory.img";
 /// The one link that there may be, to the images that these are incremental to.
 pub const PARENT: &str = "checkpoint/parent";
-/// Directory of podman's artifacts.
-pub const ARTIFACTS: &str = "artifacts";
 
 /// Entries that are held in memory, and read by ckpt.
 pub(super) const DOCUMENTS: [&str; 5] = [CONFIG, SPEC, NETWORK, BINDS, DELETED];

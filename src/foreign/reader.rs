@@ -34,6 +34,8 @@ pub struct Entry {
     pub size: u64,
     /// When it was last modified, seconds since 1970.
     pub mtime: i64,
+    /// Where its content begins in the decompressed tar.
+    pub offset: u64,
 }
 
 /// Everything that one pass tells of an archive.
@@ -129,6 +131,11 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
+    /// Bytes of the archive that were read so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.tar.input().stored_bytes()
+    }
+
     /// Reads what is left.
     ///
     /// # Errors
@@ -204,8 +211,12 @@ impl<R: Read> Reader<R> {
         if !self.names.insert(path.clone()) {
             return Err(Error::Repeated { entry: spelled });
         }
-        let mtime = found.meta.mtime.sec;
-        let entry = Entry { path, size, mtime };
+        let entry = Entry {
+            path,
+            size,
+            mtime: found.meta.mtime.sec,
+            offset: self.tar.input().content_bytes(),
+        };
         self.entries.push(entry.clone());
         Ok(Some(entry))
     }

@@ -84,6 +84,11 @@ impl<R: Read> Stream<R> {
         self.stored.get()
     }
 
+    /// Bytes of the tar that were handed out so far.
+    pub(super) fn content_bytes(&self) -> u64 {
+        self.content
+    }
+
     fn take_in(&mut self, count: usize) -> Result<(), Error> {
         self.content += count as u64;
         let stored = self.stored.get();

@@ -60,7 +60,7 @@ pub(super) fn is_tree(name: &str) -> bool {
 }
 
 /// Reads a tar of files through; containerd's layer is compressed.
-fn check_tree(name: &str, content: &mut dyn Read, limits: Limits) -> Result<(), Error> {
+pub(super) fn check_tree(name: &str, content: &mut dyn Read, limits: Limits) -> Result<(), Error> {
     let bounds = tree::Limits {
         bytes: limits.content,
         ..tree::Limits::default()

@@ -455,6 +455,7 @@ mod tests {
                 name: "ckpt".into(),
                 version: "0.1.0".into(),
             },
+            engine: None,
             checkpointed_at: "2026-11-20T00:00:00Z".into(),
             host: Host {
                 kernel: "6.12.1-amd64".into(),

@@ -92,8 +92,13 @@ impl<R: Read> Reader<R> {
         &self.name
     }
 
+    /// What it reads from: at the content of the current entry, as nothing is read ahead.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
+    }
+
     /// What it reads from.
-    pub fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.input
     }
 

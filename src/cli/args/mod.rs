@@ -4,6 +4,7 @@
 //! pipelines take requests, which only the conversions here (and library callers) make. What can be seen to be wrong
 //! from the command line alone is refused here, as a usage error, before anything is touched.
 
+mod convert;
 mod export;
 mod generate;
 mod import;
@@ -15,7 +16,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::request::ImagesIn;
 
-pub use export::ExportArgs;
+pub use convert::{SealArgs, SealRequest};
+pub use export::{CompressArg, ExportArgs};
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
@@ -110,6 +112,8 @@ pub enum Command {
     Cat(CatArgs),
     /// Unpack an archive, or some of its entries, into a directory
     Extract(ExtractArgs),
+    /// Make a checkpoint of podman, CRI-O or containerd an archive with checksums
+    Seal(SealArgs),
     /// Say whether this host can export containers, or can restore a given archive
     Check(CheckArgs),
     /// Print the completions of a shell
