@@ -160,9 +160,9 @@ impl Archive {
     /// The archive by its index; `None` where it has none or cannot be read at any place.
     pub fn indexed(&self) -> Result<Option<Indexed>, Stop> {
         let Some(file) = self.file() else { return Ok(None) };
-        match Family::of_file(&file).map_err(|error| self.fail_foreign(&error))? {
+        match Family::of(&mut self.source()?).map_err(|error| self.fail_foreign(&error))? {
             Family::Ckpt => Indexed::open(file).map(Some).map_err(|error| self.fail(&error)),
-            Family::Foreign => Ok(None),
+            Family::Foreign { .. } => Ok(None),
         }
     }
 
