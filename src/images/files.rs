@@ -121,6 +121,8 @@ pub(super) struct Description {
     pub(super) offset: Option<u64>,
     pub(super) size: Option<u64>,
     pub(super) socket: Option<Arc<Socket>>,
+    /// Number of the shared memory that it is.
+    pub(super) segment: Option<u64>,
 }
 
 /// All open file descriptions, by their numbers.
@@ -178,7 +180,8 @@ const REFERS: &str = "\0";
 /// Names that are in images of their own.
 struct Names {
     terminals: HashMap<u32, String>,
-    memory: HashMap<u64, String>,
+    /// Name, and number of the shared memory.
+    memory: HashMap<u64, (String, u64)>,
 }
 
 impl Names {
@@ -206,7 +209,9 @@ impl Names {
                 .take(MAX_FILES)
             {
                 let entry = entry?;
-                names.memory.insert(entry.inode_id, text(&entry.name));
+                names
+                    .memory
+                    .insert(entry.inode_id, (text(&entry.name), entry.shmid.into()));
             }
         }
         Ok(names)
@@ -221,6 +226,7 @@ fn describe(images: &dyn ImageSource, entry: &proto::File, names: &Names) -> Res
         offset: None,
         size: None,
         socket: None,
+        segment: None,
     };
     if let Some(socket) = sockets::of(images, entry)? {
         file.path = socket.summary().into();
@@ -233,6 +239,10 @@ fn describe(images: &dyn ImageSource, entry: &proto::File, names: &Names) -> Res
         (format!("[{kind}]"), None)
     });
     (file.path, file.flags) = (path.into(), flags);
+    if let Some(memory) = &entry.memfd {
+        let found = names.memory.get(&memory.inode_id.into());
+        file.segment = found.map(|(_, segment)| *segment);
+    }
     if let Some(regular) = &entry.reg {
         file.offset = Some(regular.pos);
         file.size = regular.size;
@@ -258,7 +268,7 @@ fn path_and_flags(entry: &proto::File, names: &Names) -> Option<(String, Option<
         return Some((path.unwrap_or_else(|| "[tty]".to_owned()), Some(file.flags)));
     }
     if let Some(file) = &entry.memfd {
-        let name = names.memory.get(&file.inode_id.into()).map_or("", String::as_str);
+        let name = names.memory.get(&file.inode_id.into()).map_or("", |(name, _)| name);
         return Some((format!("/memfd:{name}"), Some(file.flags)));
     }
     if let Some(file) = efd {

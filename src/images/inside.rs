@@ -242,10 +242,9 @@ impl Inside {
         if !process.state.lives() {
             return process;
         }
-        let name = |id| files.path(id);
-        let task = memory::read(images, process.pid, segments, &name).map(Some);
+        let task = memory::read(images, process.pid, segments, files).map(Some);
         if let Some(mut task) = self.part(Part::Memory, task) {
-            process.executable = name(task.layout.executable);
+            process.executable = files.path(task.layout.executable);
             process.command_line = self.strings(images, &task, budget, strings::arguments, MAX_COMMAND_LINE);
             if want.environment {
                 process.environment = self.strings(images, &task, budget, strings::environment, MAX_ENVIRONMENT);

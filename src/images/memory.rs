@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::error::{Error, Problem};
+use super::files::Files;
 use super::limits::MAX_MAPPINGS;
 use super::pagemap::{Extents, PageState};
 use super::proto;
@@ -193,12 +194,12 @@ pub(super) struct TaskMemory {
     pub(super) extents: Extents,
 }
 
-/// Reads the images of a process's memory; `name` gives the path of a file by its number.
+/// Reads the images of a process's memory.
 pub(super) fn read(
     images: &dyn ImageSource,
     pid: u32,
     segments: &mut Segments,
-    name: &dyn Fn(u32) -> Option<Arc<str>>,
+    files: &Files,
 ) -> Result<TaskMemory, Error> {
     let image = format!("mm-{pid}.img");
     let mm: proto::Mm = first(MM, &image, &images.read(&image)?)?;
@@ -217,7 +218,7 @@ pub(super) fn read(
     let mut seen = std::collections::HashSet::new();
     let mut mappings: Vec<Mapping> = Vec::with_capacity(mm.vmas.len().min(MAX_MAPPINGS));
     for vma in &mm.vmas {
-        let mut mapping = mapping(vma, name);
+        let mut mapping = mapping(vma, files);
         let last = mappings.last().map_or(0, |last| last.end.0);
         if vma.start < last || vma.end <= vma.start {
             return Err(Error::image(&image, Problem::Order));
@@ -246,14 +247,21 @@ pub(super) fn read(
     })
 }
 
-fn mapping(vma: &proto::Vma, name: &dyn Fn(u32) -> Option<Arc<str>>) -> Mapping {
-    let kind = MappingKind::of(vma.status);
+fn mapping(vma: &proto::Vma, files: &Files) -> Mapping {
+    let mut kind = MappingKind::of(vma.status);
     let shared = matches!(kind, MappingKind::Shared | MappingKind::SharedFile);
-    let file = || u32::try_from(vma.shmid).ok().and_then(name);
-    let name = match kind {
-        MappingKind::File | MappingKind::SharedFile => file(),
-        _ => special(vma).map(Arc::from),
-    };
+    let (mut name, mut segment) = (special(vma).map(Arc::from), None);
+    if matches!(kind, MappingKind::File | MappingKind::SharedFile) {
+        let file = u32::try_from(vma.shmid).ok().and_then(|id| files.get(id));
+        name = file.map(|file| file.path.clone());
+        // Kernels have shared memory without a name in a file like that of memfd_create(2).
+        segment = file.and_then(|file| file.segment).filter(|_| shared);
+    }
+    if segment.is_some() {
+        kind = MappingKind::Shared;
+    } else if kind == MappingKind::Shared {
+        segment = Some(vma.shmid);
+    }
     let protection = [(1, 'r'), (2, 'w'), (4, 'x')].map(|(bit, letter)| if vma.prot & bit != 0 { letter } else { '-' });
     Mapping {
         start: Address(vma.start),
@@ -263,7 +271,7 @@ fn mapping(vma: &proto::Vma, name: &dyn Fn(u32) -> Option<Arc<str>>) -> Mapping 
         name,
         stored: 0,
         in_parent: 0,
-        shared_id: (kind == MappingKind::Shared).then_some(vma.shmid),
+        shared_id: segment,
         offset: if matches!(kind, MappingKind::Anonymous | MappingKind::Special) {
             0
         } else {

@@ -104,8 +104,11 @@ fn task(images: &dyn ImageSource, entry: &proto::Pstree) -> Result<Task, Error> 
     let core = core(images, entry.pid)?;
     let leader = core.tc.unwrap_or_default();
     let thread = core.thread_core.unwrap_or_default();
-    let mut threads = Vec::with_capacity(entry.threads.len());
-    for &tid in &entry.threads {
+    let state = TaskState::of(leader.task_state);
+    // Of a process that has ended CRIU 4.2 writes a number that nobody has set.
+    let tids = if state.lives() { entry.threads.as_slice() } else { &[] };
+    let mut threads = Vec::with_capacity(tids.len());
+    for &tid in tids {
         let name = match tid {
             tid if tid == entry.pid => thread.comm.clone().unwrap_or_else(|| leader.comm.clone()),
             tid => thread_name(images, tid)?,
@@ -117,7 +120,7 @@ fn task(images: &dyn ImageSource, entry: &proto::Pstree) -> Result<Task, Error> 
         ppid: entry.ppid,
         pgid: entry.pgid,
         sid: entry.sid,
-        state: TaskState::of(leader.task_state),
+        state,
         name: text(&leader.comm),
         credentials: thread.creds.map(|creds| (creds.euid, creds.egid)),
         threads,
@@ -197,7 +200,7 @@ pub(super) mod tests {
     #[test]
     fn processes_and_threads_have_their_names() {
         let images = collected(&[
-            ("pstree.img", tree_image(&[(1, 0, &[1, 2]), (7, 1, &[7])])),
+            ("pstree.img", tree_image(&[(1, 0, &[1, 2]), (7, 1, &[2_856_572_016])])),
             ("core-1.img", core_image("init", 1)),
             ("core-2.img", core_image("worker", 1)),
             ("core-7.img", core_image("gone", 2)),
@@ -213,7 +216,10 @@ pub(super) mod tests {
             .map(|thread| (thread.tid, thread.name.as_str()))
             .collect();
         assert_eq!(names, [(1, "init-thread"), (2, "worker-thread")]);
-        assert_eq!((tasks[1].ppid, tasks[1].state.lives()), (1, false));
+        assert_eq!(
+            (tasks[1].ppid, tasks[1].state.lives(), tasks[1].threads.len()),
+            (1, false, 0)
+        );
     }
 
     #[test]
