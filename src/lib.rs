@@ -43,6 +43,7 @@ pub mod event;
 pub mod export;
 pub mod foreign;
 pub mod host;
+pub mod images;
 pub mod import;
 pub mod lxc;
 pub mod manifest;

@@ -54,7 +54,7 @@ pub struct Summary {
 }
 
 /// An entry of an archive.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Entry {
     /// Its name.
     pub name: String,
@@ -154,19 +154,16 @@ impl Archive {
             }
         }
         let closing = take_closing(archive.closing(), wanted, take)?;
-        let entries = archive
-            .entries()
-            .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
-        Ok(Summary {
-            manifest: archive.manifest().clone(),
-            identity: Some(archive.identity()),
-            faults: None,
-            compression: archive.index().codec().to_string(),
-            stored_bytes: archive.stored_bytes(),
-            mtime: archive.index().mtime(),
-            content_bytes: archive.index().entries().iter().map(|entry| entry.size).sum(),
-            entries: entries.chain(closing).collect(),
-        })
+        Ok(Summary::of_indexed(&archive, closing))
+    }
+
+    /// The archive by its index; `None` where it has none or cannot be read at any place.
+    pub fn indexed(&self) -> Result<Option<Indexed>, Stop> {
+        let Some(file) = self.file() else { return Ok(None) };
+        match Family::of(&mut self.source()?).map_err(|error| self.fail_foreign(&error))? {
+            Family::Ckpt => Indexed::open(file).map(Some).map_err(|error| self.fail(&error)),
+            Family::Foreign { .. } => Ok(None),
+        }
     }
 
     fn read_stream(&self, source: Source, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
@@ -206,9 +203,13 @@ impl Archive {
     pub fn fail(&self, error: &Error) -> Stop {
         let kind = error.kind();
         let invalid = kind == ErrorKind::Archive;
-        let what = format!("cannot {} {}", self.doing, self.name());
         let advice = invalid.then(|| super::ARCHIVE_ADVICE.to_owned());
-        Failure::new(what, kind, error).state(None).advice(advice).into()
+        self.failure(kind, error).state(None).advice(advice).into()
+    }
+
+    /// What was to be done with it failed.
+    pub fn failure(&self, kind: ErrorKind, error: &dyn std::error::Error) -> Failure {
+        Failure::new(format!("cannot {} {}", self.doing, self.name()), kind, error)
     }
 
     /// Says what is wrong with an archive of another engine.
@@ -249,6 +250,23 @@ impl Archive {
 }
 
 impl Summary {
+    /// Of an archive with an index, and of what is at its end.
+    pub fn of_indexed(archive: &Indexed, closing: Vec<Entry>) -> Self {
+        let entries = archive
+            .entries()
+            .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
+        Self {
+            manifest: archive.manifest().clone(),
+            identity: Some(archive.identity()),
+            faults: None,
+            compression: archive.index().codec().to_string(),
+            stored_bytes: archive.stored_bytes(),
+            mtime: archive.index().mtime(),
+            content_bytes: archive.index().entries().iter().map(|entry| entry.size).sum(),
+            entries: entries.chain(closing).collect(),
+        }
+    }
+
     /// Of another engine's archive, of which this is known.
     fn of_foreign(outline: Outline) -> Result<Self, foreign::Error> {
         let entry = |entry: &foreign::Entry| Entry {
@@ -270,7 +288,7 @@ impl Summary {
 }
 
 /// The entries at the end, which were checked before anything else.
-fn take_closing(
+pub fn take_closing(
     closing: Vec<(&'static str, Vec<u8>)>,
     wanted: &dyn Fn(&str) -> bool,
     take: Take<'_>,

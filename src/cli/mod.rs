@@ -16,6 +16,7 @@ mod generate;
 mod import;
 mod inspect;
 mod lazy_guard;
+mod look;
 mod ls;
 mod render;
 mod seal;
@@ -28,6 +29,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 pub use exit::{READER_GONE, exit_codes};
 pub use generate::man_pages;
+pub use inspect::schema as inspect_schema;
 pub use render::json::schema as events_schema;
 
 use args::{Cli, Command, UsageError};

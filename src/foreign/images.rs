@@ -67,7 +67,7 @@ struct Inventory {
 }
 
 /// What does not fit together, and what is strange but harmless.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Faults {
     /// What is wrong, each with its image.
     pub faults: Vec<String>,

@@ -20,7 +20,7 @@ pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
-pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, VerifyArgs};
+pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
 /// Width that help is wrapped at where the terminal is wider or unknown.
@@ -104,7 +104,7 @@ pub enum Command {
     Import(Box<ImportArgs>),
     /// Read a whole archive and check every byte of it
     Verify(VerifyArgs),
-    /// Show what an archive holds: container, host, options, mounts, sizes
+    /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
     Inspect(InspectArgs),
     /// List the entries of an archive
     Ls(LsArgs),

@@ -1,94 +1,110 @@
-//! `ckpt inspect`: what an archive says of itself.
+//! The short view of an archive, and the sections that it is made of.
 
-use std::io::Read as _;
-use std::process::ExitCode;
-
-use crate::criu::stats::DumpStats;
-use crate::foreign::Faults;
+use super::super::archive::Entry;
+use super::super::render::sheet::Sheet;
+use super::super::render::text;
+use super::inspection::Inspection;
+use super::{processes, sections};
 use crate::manifest::{BindMount, CgroupMode, Engine, FileType, Filesystem, Manifest, RootfsMode};
 
-use super::Outcome;
-use super::archive::{Archive, Entry};
-use super::args::InspectArgs;
-use super::render::sheet::Sheet;
-use super::render::{Ui, text};
-
-/// The entry with CRIU's statistics.
-const STATISTICS: &str = "stats-dump";
 /// Directories whose entries are counted, not listed.
 const COUNTED: [&str; 2] = ["checkpoint/", "pre-checkpoint/"];
+/// Processes that the short view lists.
+const PROCESSES: usize = 12;
 
-/// Size that CRIU's statistics never come near to.
-const MAX_STATISTICS: u64 = 64 * 1024;
+/// Limits that the short view shows, and their values where nobody set them.
+const LIMITS: [(&str, &[&str]); 13] = [
+    ("memory.max", &["max"]),
+    ("memory.high", &["max"]),
+    ("memory.swap.max", &["max"]),
+    ("memory.limit_in_bytes", &["-1", "9223372036854771712"]),
+    ("memory.memsw.limit_in_bytes", &["-1", "9223372036854771712"]),
+    ("cpu.max", &["max", "max 100000"]),
+    ("cpu.weight", &["100"]),
+    ("cpu.cfs_quota_us", &["-1"]),
+    ("cpu.shares", &["1024"]),
+    ("cpuset.cpus", &[""]),
+    ("pids.max", &["max"]),
+    ("io.max", &[""]),
+    ("io.weight", &["default 100"]),
+];
+/// Characters of a value that the short view shows.
+const LONGEST_LIMIT: usize = 60;
 
-/// What `--json` prints.
-#[derive(Debug, serde::Serialize)]
-struct Report {
-    archive: File,
-    manifest: Manifest,
-    entries: Vec<Entry>,
-    statistics: Option<DumpStats>,
-    /// Of another engine's archive, what is wrong or strange in its images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<Faults>,
-}
-
-/// An archive as a file.
-#[derive(Debug, serde::Serialize)]
-struct File {
-    /// None where another engine made it, which makes no checksums.
-    identity: Option<String>,
-    compression: String,
-    bytes: u64,
-    content_bytes: u64,
-}
-
-/// Shows what is in an archive.
-pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
-    let archive = Archive::new(args.file, None, "inspect");
-    let mut statistics = None;
-    let summary = archive.read(&|name| name == STATISTICS, &mut |_, _, content| {
-        let mut file = Vec::new();
-        // Statistics that cannot be read are no reason not to show the rest.
-        if content.take(MAX_STATISTICS).read_to_end(&mut file).is_ok() {
-            statistics = DumpStats::from_file(&file).ok();
-        }
-        Ok(())
-    })?;
-    let report = Report {
-        archive: File {
-            identity: summary.identity.map(|identity| identity.to_string()),
-            compression: summary.compression,
-            bytes: summary.stored_bytes,
-            content_bytes: summary.content_bytes,
-        },
-        manifest: summary.manifest,
-        entries: summary.entries,
-        statistics,
-        images: summary.faults,
-    };
-    ui.result(&report, |out| sheet(&report).write(out))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The report as a sheet.
-fn sheet(report: &Report) -> Sheet {
+/// The short view.
+pub fn whole(inspection: &Inspection) -> Sheet {
     let mut sheet = Sheet::default();
-    archive(&mut sheet, report);
-    container(&mut sheet, &report.manifest);
-    host(&mut sheet, &report.manifest);
-    checkpoint(&mut sheet, report);
-    sheet.section("Bind mounts");
-    for mount in &report.manifest.bind_mounts {
-        sheet.note(bind_mount(mount));
-    }
-    filesystem(&mut sheet, &report.manifest.filesystem);
-    entries(&mut sheet, &report.entries);
+    about(&mut sheet, inspection);
+    inside(&mut sheet, inspection);
+    bind_mounts(&mut sheet, inspection);
+    filesystem(&mut sheet, &inspection.manifest.filesystem);
+    entries(&mut sheet, &inspection.entries);
     sheet
 }
 
-fn archive(sheet: &mut Sheet, report: &Report) {
-    let Report { archive, manifest, .. } = report;
+/// What the archive says of itself.
+pub fn about(sheet: &mut Sheet, inspection: &Inspection) {
+    archive(sheet, inspection);
+    container(sheet, &inspection.manifest);
+    host(sheet, &inspection.manifest);
+    checkpoint(sheet, inspection);
+}
+
+/// What the images say, in short.
+fn inside(sheet: &mut Sheet, inspection: &Inspection) {
+    let inside = &inspection.inside;
+    sheet.section("Processes");
+    for branch in processes::tree(&inside.processes).iter().take(PROCESSES) {
+        let command = processes::short(&branch.process.command(), processes::COMMAND);
+        sheet.note(processes::line(branch, &command));
+    }
+    let more = inside.processes.len().saturating_sub(PROCESSES);
+    if more > 0 {
+        sheet.note(format!("… and {more} more (--ps-tree-cmd)"));
+    }
+    if !inside.processes.is_empty() {
+        let sum = |of: fn(&crate::images::Process) -> usize| inside.processes.iter().map(of).sum::<usize>();
+        let (threads, files) = (sum(|process| process.threads.len()), sum(|process| process.files.len()));
+        let sockets = sum(|process| process.sockets().count());
+        sheet.note(format!(
+            "{threads} threads, {files} open files (--files), {sockets} of them sockets (--sockets)"
+        ));
+        sheet.section("Memory");
+        sections::totals(sheet, &inside.memory);
+    }
+    limits(sheet, inspection);
+    sheet.section("Not shown");
+    for problem in &inside.problems {
+        sheet.note(&problem.problem);
+    }
+}
+
+/// The limits that people set, in short.
+fn limits(sheet: &mut Sheet, inspection: &Inspection) {
+    sheet.section("Limits");
+    for group in &inspection.inside.cgroups {
+        for (file, value) in &group.limits {
+            let set = LIMITS
+                .iter()
+                .any(|(name, unlimited)| name == file && !unlimited.contains(&value.as_str()));
+            if set && value.len() <= LONGEST_LIMIT {
+                let path = if group.path.is_empty() { "/" } else { &group.path };
+                sheet.note(format!("{file} {value} ({path})"));
+            }
+        }
+    }
+}
+
+/// What is mounted from the host.
+pub fn bind_mounts(sheet: &mut Sheet, inspection: &Inspection) {
+    sheet.section("Bind mounts");
+    for mount in &inspection.manifest.bind_mounts {
+        sheet.note(bind_mount(mount));
+    }
+}
+
+fn archive(sheet: &mut Sheet, inspection: &Inspection) {
+    let Inspection { archive, manifest, .. } = inspection;
     let producer = &manifest.producer;
     let identity = match &archive.identity {
         Some(identity) => format!("sha256:{identity}"),
@@ -147,6 +163,11 @@ fn engine_lines(sheet: &mut Sheet, engine: &Engine) {
             None => pod.name.clone(),
         }),
     );
+    engine_network(sheet, engine);
+}
+
+/// An engine's networks and ports.
+pub fn engine_network(sheet: &mut Sheet, engine: &Engine) {
     for network in &engine.networks {
         let mac = network.mac.as_ref().map(|mac| format!(", {mac}")).unwrap_or_default();
         let text = format!(
@@ -206,15 +227,17 @@ fn host(sheet: &mut Sheet, manifest: &Manifest) {
     );
 }
 
-fn checkpoint(sheet: &mut Sheet, report: &Report) {
-    let manifest = &report.manifest;
+fn checkpoint(sheet: &mut Sheet, inspection: &Inspection) {
+    let manifest = &inspection.manifest;
     sheet.section("Checkpoint").line("taken at", &manifest.checkpointed_at);
     sheet.line("options", options(manifest));
-    if let Some(images) = &report.images {
+    if let Some(images) = &inspection.images {
         images.faults.iter().for_each(|fault| _ = sheet.line("damaged", fault));
         images.notes.iter().for_each(|note| _ = sheet.line("note", note));
     }
-    let Some(statistics) = &report.statistics else { return };
+    let Some(statistics) = &inspection.statistics else {
+        return;
+    };
     let microseconds = |count: u32| text::seconds(std::time::Duration::from_micros(count.into()));
     let pages = |count: u64| text::bytes(count.saturating_mul(manifest.host.page_size));
     sheet.line("frozen", microseconds(statistics.frozen_time));
@@ -288,7 +311,8 @@ fn filesystem(sheet: &mut Sheet, filesystem: &Filesystem) {
     }
 }
 
-fn entries(sheet: &mut Sheet, entries: &[Entry]) {
+/// The entries, images counted.
+pub fn entries(sheet: &mut Sheet, entries: &[Entry]) {
     sheet.section("Entries");
     let mut rest = entries.iter().peekable();
     while let Some(entry) = rest.next() {
