@@ -88,6 +88,11 @@ impl Archive {
         super::source_name(&self.input)
     }
 
+    /// Whether it cannot be read a second time.
+    pub fn passes_once(&self) -> bool {
+        self.file().is_none()
+    }
+
     /// Opens it.
     pub fn source(&self) -> Result<Source, Stop> {
         let source = match &self.input {

@@ -17,6 +17,7 @@ mod inspect;
 mod lazy_guard;
 mod look;
 mod ls;
+mod memory;
 mod render;
 mod seal;
 mod signals;
@@ -29,6 +30,7 @@ use clap::{CommandFactory as _, Parser as _};
 pub use exit::{READER_GONE, exit_codes};
 pub use generate::man_pages;
 pub use inspect::schema as inspect_schema;
+pub use memory::schema as memory_schema;
 pub use render::json::schema as events_schema;
 
 use args::{Cli, Command, UsageError};
@@ -71,6 +73,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Import(args) => import::run(*args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Inspect(args) => inspect::run(args, ui),
+        Command::Memory(args) => memory::run(args, ui),
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),

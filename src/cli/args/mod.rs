@@ -8,6 +8,7 @@ mod convert;
 mod export;
 mod generate;
 mod import;
+mod look;
 mod read;
 mod usage;
 pub(super) mod value;
@@ -20,6 +21,7 @@ pub use convert::{SealArgs, SealRequest};
 pub use export::{CompressArg, ExportArgs};
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
+pub use look::MemoryArgs;
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
@@ -106,6 +108,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
     Inspect(InspectArgs),
+    /// Show the memory of processes, and find texts in it
+    Memory(MemoryArgs),
     /// List the entries of an archive
     Ls(LsArgs),
     /// Write one entry of an archive to standard output

@@ -40,6 +40,11 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The memory of an archive's processes.
+pub fn memory(sheet: &mut super::render::sheet::Sheet, inspection: &Inspection) {
+    sections::memory(sheet, &inspection.inside.memory, &inspection.inside.processes);
+}
+
 fn want(args: &InspectArgs) -> Want {
     Want {
         environment: args.parts.ps_tree_env || args.parts.all,
