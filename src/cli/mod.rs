@@ -7,6 +7,7 @@ mod archive;
 mod args;
 mod cat;
 mod check;
+mod convert;
 mod criu_action;
 mod exit;
 mod export;
@@ -78,6 +79,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),
         Command::Seal(args) => seal::run(args, ui),
+        Command::Convert(args) => convert::run(args, ui),
         Command::Check(args) => check::run(args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

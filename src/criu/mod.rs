@@ -17,6 +17,7 @@ pub mod pages;
 mod roots;
 mod session;
 pub mod stats;
+mod thin;
 pub mod wire;
 mod work;
 pub mod zeros;

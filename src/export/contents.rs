@@ -10,6 +10,7 @@ use super::{describe, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
+use crate::foreign;
 use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
@@ -53,7 +54,6 @@ impl Contents {
         let timestamp = describe::timestamp(request);
         let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
         manifest.parent = parent.as_ref().map(Parent::identity);
-        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -78,8 +78,7 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let mut manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
-        describe::files(&mut manifest, &files);
+        let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -101,7 +100,9 @@ impl Contents {
     }
 
     /// Writes the entries before memory; what is left are the files.
-    pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+    pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+        self.files.settle()?;
+        describe::files(&mut self.manifest, &self.files);
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
         Ok(self.files)
     }
@@ -115,7 +116,7 @@ fn small_entries(
     cgroup_of: Option<i32>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
-    add_json(writer, "config.dump", &records::config_dump(manifest))?;
+    add_json(writer, "config.dump", &foreign::config_dump(manifest))?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
     add(writer, "network.status", records::NETWORK_STATUS)?;

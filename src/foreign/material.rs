@@ -281,6 +281,18 @@ impl Material {
         Ok(())
     }
 
+    /// Leaves an entry out.
+    pub(super) fn remove(&mut self, name: &ArchivePath) {
+        self.items.retain(|item| item.path != *name);
+    }
+
+    /// Gives an entry another name.
+    pub(super) fn rename(&mut self, from: &str, to: ArchivePath) {
+        if let Some(item) = self.items.iter_mut().find(|item| item.path.as_str() == from) {
+            item.path = to;
+        }
+    }
+
     /// Puts an entry in the place of that of its name, or adds it.
     pub(super) fn replace(&mut self, item: Item) {
         self.items.retain(|other| other.path != item.path);
@@ -314,6 +326,27 @@ fn take_in<R: Read>(
     // All of it, or what the check had no reason to look at.
     spool.copy(reader)?;
     Ok(Some(offset))
+}
+
+/// Copies content of which the size was promised.
+pub(super) fn copy_exactly(mut content: impl Read, size: u64, out: &mut impl Write) -> Result<(), Error> {
+    let mut buffer = vec![0; BUFFER];
+    let mut left = size;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = content.read(&mut buffer[..want]).map_err(of_content)?;
+        if count == 0 {
+            let source = io::ErrorKind::UnexpectedEof.into();
+            return Err(Error::Read { source });
+        }
+        out.write_all(&buffer[..count])
+            .map_err(|source| Error::Write { source })?;
+        left -= count as u64;
+    }
+    // ckpt's own say at the very end whether all of it was right.
+    let rest = content.read(&mut buffer).map_err(of_content)?;
+    debug_assert_eq!(rest, 0);
+    Ok(())
 }
 
 /// What is wrong with content that was read.

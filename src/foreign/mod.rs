@@ -12,6 +12,7 @@
 //! | CRI-O | `bind.mounts`, `deleted.files`, `dump.log`, `io.kubernetes.cri-o.LogPath` |
 //! | containerd | `dump.log`, `container.log`, `status`, `status.dump`; `rootfs-diff.tar` is an OCI layer, gzip |
 
+mod convert;
 mod describe;
 mod document;
 mod error;
@@ -22,9 +23,11 @@ mod material;
 pub mod names;
 mod reader;
 mod seal;
+mod shape;
 mod stream;
 mod verify;
 
+pub use convert::{Converted, convert};
 pub use describe::describe;
 pub use document::Documents;
 pub use error::Error;
@@ -33,4 +36,5 @@ pub use images::Faults;
 pub use material::{Item, Material, ReadOptions};
 pub use reader::{Entry, Outline, Reader};
 pub use seal::{Left, SealOptions, Sealed, seal};
+pub use shape::config_dump;
 pub use verify::{Verified, verify};

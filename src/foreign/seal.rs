@@ -118,6 +118,11 @@ fn in_order(items: &[Item]) -> (Vec<&Item>, Vec<Left>) {
     (placed.into_iter().map(|(_, item)| item).collect(), left)
 }
 
+/// Where an entry is among the others of an archive.
+pub(super) fn order(path: &ArchivePath) -> (usize, Option<u32>, ArchivePath) {
+    key(place(path).map_or(usize::MAX, |place| place.rank), path)
+}
+
 /// Pages in the order of their numbers, everything else in that of its bytes.
 fn key(rank: usize, path: &ArchivePath) -> (usize, Option<u32>, ArchivePath) {
     let number = place(path)

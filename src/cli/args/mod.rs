@@ -17,8 +17,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::request::ImagesIn;
 
-pub use convert::{SealArgs, SealRequest};
-pub use export::{CompressArg, ExportArgs};
+pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
+pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
 pub use look::MemoryArgs;
@@ -118,6 +118,8 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Make a checkpoint of podman, CRI-O or containerd an archive with checksums
     Seal(SealArgs),
+    /// Give an archive another form: that of ckpt, podman, CRI-O or containerd, or another compression
+    Convert(ConvertArgs),
     /// Say whether this host can export containers, or can restore a given archive
     Check(CheckArgs),
     /// Print the completions of a shell
