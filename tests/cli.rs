@@ -12,11 +12,14 @@ use assert_cmd::prelude::*;
 use predicates::prelude::*;
 
 /// The commands that people type, in the order of the help.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "export",
     "import",
     "verify",
     "inspect",
+    "memory",
+    "diff",
+    "list",
     "ls",
     "cat",
     "extract",

@@ -33,7 +33,7 @@ pub struct Archive {
 }
 
 /// What an archive is, and what is in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Its manifest; of another engine's archive the one that it would have.
     pub manifest: Manifest,

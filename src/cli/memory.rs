@@ -2,7 +2,7 @@
 
 mod dump;
 mod find;
-mod walk;
+pub mod walk;
 
 pub use find::schema;
 
@@ -48,7 +48,7 @@ fn finder(args: &MemoryArgs) -> Result<Option<Finder>, Stop> {
 
 /// The memory of each process.
 fn sizes(archive: &Archive, args: &MemoryArgs, ui: &Ui) -> Result<(), Stop> {
-    let inspection = Inspection::of(archive, archive.look()?, Want::default())?;
+    let inspection = Inspection::of(archive, &archive.look()?, Want::default())?;
     let needed = [Part::Processes, Part::Memory];
     let problems = &inspection.inside.problems;
     if let Some(problem) = problems.iter().find(|problem| needed.contains(&problem.part)) {

@@ -9,6 +9,7 @@ mod cat;
 mod check;
 mod convert;
 mod criu_action;
+mod diff;
 mod exit;
 mod export;
 mod extract;
@@ -16,6 +17,7 @@ mod generate;
 mod import;
 mod inspect;
 mod lazy_guard;
+mod list;
 mod look;
 mod ls;
 mod memory;
@@ -28,9 +30,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+pub use diff::schema as diff_schema;
 pub use exit::{READER_GONE, exit_codes};
 pub use generate::man_pages;
 pub use inspect::schema as inspect_schema;
+pub use list::schema as list_schema;
 pub use memory::schema as memory_schema;
 pub use render::json::schema as events_schema;
 
@@ -74,6 +78,8 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Import(args) => import::run(*args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Inspect(args) => inspect::run(args, ui),
+        Command::Diff(args) => diff::run(args, ui),
+        Command::List(args) => list::run(args, ui),
         Command::Memory(args) => memory::run(args, ui),
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),

@@ -53,13 +53,17 @@ impl ProcessRegions {
     /// The memory of the processes that have any: all, or one.
     ///
     /// # Errors
-    /// [`Error::NoProcess`], and what is wrong with the images.
+    /// [`Error::NoProcess`], [`Error::Ended`], and what is wrong with the images.
     pub fn read(images: &dyn ImageSource, pid: Option<u32>) -> Result<Vec<Self>, Error> {
         let tasks = tasks::read(images)?;
-        if let Some(pid) = pid
-            && !tasks.iter().any(|task| task.pid == pid && task.state.lives())
-        {
-            return Err(Error::NoProcess { pid });
+        if let Some(pid) = pid {
+            let task = tasks
+                .iter()
+                .find(|task| task.pid == pid)
+                .ok_or(Error::NoProcess { pid })?;
+            if !task.state.lives() {
+                return Err(Error::Ended { pid });
+            }
         }
         // Names of mapped files are worth having, and not needed.
         let files = Files::read(images).unwrap_or_default();

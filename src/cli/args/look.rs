@@ -19,6 +19,54 @@ secrets: what is written to a file is readable for its owner alone.
 
 Exit status 0, whether or not anything matched.";
 
+const LIST_EXAMPLES: &str = "Examples:
+  ckpt list                            those of the kubelet, in /var/lib/kubelet/checkpoints
+  ckpt list /srv/checkpoints
+  ckpt list -l *.tar                   with image, identifier, runtime, addresses and sizes
+
+In a directory, files that are no archives are told on standard error and passed over.";
+const DIFF_EXAMPLES: &str = "Examples:
+  ckpt diff yesterday.ckpt today.ckpt
+  ckpt diff a.ckpt b.ckpt --env --unchanged
+  ckpt diff a.tar b.ckpt --json | jq .processes.added
+
+Lines begin with + for what only B has, - for what only A has, ~ for what is not the same.
+
+Exit status: 0 nothing is different, 1 something is, 2 and above they could not be compared.";
+
+/// Arguments of `ckpt list`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub struct ListArgs {
+    /// Directories and archives
+    #[arg(value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
+    pub places: Vec<PathBuf>,
+    /// Show images, identifiers, runtimes, addresses and the sizes of parts, too
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// Arguments of `ckpt diff`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = DIFF_EXAMPLES)]
+pub struct DiffArgs {
+    /// The first archive
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub before: PathBuf,
+    /// The second archive
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub after: PathBuf,
+    /// Compare environments, too, which may hold secrets
+    #[arg(long, visible_alias = "ps-tree-env")]
+    pub env: bool,
+    /// Show what is the same, too
+    #[arg(long, visible_alias = "show-unchanged")]
+    pub unchanged: bool,
+    /// Compare the sizes of memory, not every page of it
+    #[arg(long)]
+    pub no_pages: bool,
+}
+
 /// Arguments of `ckpt memory`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = MEMORY_EXAMPLES)]

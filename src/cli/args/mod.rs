@@ -21,7 +21,7 @@ pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
-pub use look::MemoryArgs;
+pub use look::{DiffArgs, ListArgs, MemoryArgs};
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
@@ -110,6 +110,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Show the memory of processes, and find texts in it
     Memory(MemoryArgs),
+    /// Compare two checkpoints: processes, files, sockets, mounts, memory, configuration
+    Diff(DiffArgs),
+    /// List the checkpoints in directories
+    List(ListArgs),
     /// List the entries of an archive
     Ls(LsArgs),
     /// Write one entry of an archive to standard output

@@ -73,7 +73,7 @@ pub fn run(archive: &Archive, finder: Finder, args: &MemoryArgs, ui: &Ui) -> Res
                 result = scanner.finish(&mut |found| tell.found(number, found));
             }
         }
-        tell.end()
+        if result.is_ok() { tell.end() } else { Ok(()) }
     })?;
     result
 }
