@@ -46,7 +46,7 @@ pub use memory::{KindMemory, Mapping, MappingKind, ProcessMemory};
 pub use mounts::Mount;
 pub use network::{Device, InterfaceAddress, Network, Route};
 pub use pagemap::{Extent, Extents, PageState};
-pub use regions::{Part as RegionPart, ProcessRegions, Region};
+pub use regions::{Part as RegionPart, ProcessRegions, Region, TakeBytes};
 pub use search::{Finder, Found, LONGEST_MATCH, MOST_CONTEXT, Scanner};
 pub use sockets::{Endpoint, Socket, SocketFamily};
 pub use source::{Image, ImageSource};

@@ -14,6 +14,9 @@ const PIECE: u64 = 1 << 20;
 /// How far ahead of what is looked at frames are decoded, bytes.
 const AHEAD: u64 = 16 << 20;
 
+/// Takes bytes of memory and the address of the first.
+pub type TakeBytes<'a, E> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), E>;
+
 /// A range of memory that is in a pages image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
@@ -140,11 +143,7 @@ impl Part {
     ///
     /// # Errors
     /// [`Error::Missing`] where the pages are not at hand; [`Error::Read`]; what `take` says.
-    pub fn walk<E: From<Error>>(
-        &self,
-        images: &dyn ImageSource,
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn walk<E: From<Error>>(&self, images: &dyn ImageSource, take: TakeBytes<'_, E>) -> Result<(), E> {
         let mut buffer = vec![0; PIECE as usize];
         for region in &self.regions {
             let mut done = 0;
@@ -168,12 +167,7 @@ impl Part {
     ///
     /// # Errors
     /// What `take` says.
-    pub fn pass<E>(
-        &self,
-        offset: u64,
-        bytes: &[u8],
-        take: &mut dyn FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn pass<E>(&self, offset: u64, bytes: &[u8], take: TakeBytes<'_, E>) -> Result<(), E> {
         let end = offset + bytes.len() as u64;
         let first = self
             .regions

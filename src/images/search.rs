@@ -157,8 +157,11 @@ mod tests {
 
     use super::*;
 
+    /// Address, match, what is before and what is after.
+    type Seen = (u64, Vec<u8>, Vec<u8>, Vec<u8>);
+
     /// The matches in bytes at address 1000 that come in pieces of that size.
-    fn matches(finder: &Finder, bytes: &[u8], size: usize, context: usize) -> Vec<(u64, Vec<u8>, Vec<u8>, Vec<u8>)> {
+    fn matches(finder: &Finder, bytes: &[u8], size: usize, context: usize) -> Vec<Seen> {
         let mut scanner = Scanner::new(finder.clone(), context);
         let mut found = Vec::new();
         let mut take = |one: Found<'_>| -> Result<(), ()> {

@@ -16,6 +16,7 @@ mod container;
 mod continuity;
 mod files;
 mod formats;
+mod inside;
 mod lazy;
 mod limits;
 mod options;
