@@ -12,7 +12,7 @@ use assert_cmd::prelude::*;
 use predicates::prelude::*;
 
 /// The commands that people type, in the order of the help.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "export",
     "import",
     "verify",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 12] = [
     "ls",
     "cat",
     "extract",
+    "seal",
+    "convert",
     "check",
     "completions",
 ];
