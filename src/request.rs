@@ -23,6 +23,8 @@ pub enum RuntimeKind {
     Runc,
     /// `crun`.
     Crun,
+    /// `podman`, an engine above either.
+    Podman,
 }
 
 /// Where an archive goes.

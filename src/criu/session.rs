@@ -46,6 +46,8 @@ pub struct Session {
     listener: UnixListener,
     logs: Logs,
     shell_job: bool,
+    /// Where the command's standard error goes.
+    words: Option<(PathBuf, File)>,
     /// The command's process group, where it has one of its own.
     group: OnceLock<Pid>,
     _lock: File,
@@ -100,6 +102,7 @@ impl Session {
             listener,
             logs,
             shell_job: false,
+            words: None,
             group: OnceLock::new(),
             _lock: lock,
         })
@@ -112,6 +115,22 @@ impl Session {
         self
     }
 
+    /// Keeps what the command says on standard error in a file, for an engine that says it nowhere else.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn with_words_in(mut self, path: &Path) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|error| Error::io("creating", path, error))?;
+        self.words = Some((path.to_owned(), file));
+        Ok(self)
+    }
+
+    /// The file with the options that CRIU is given.
+    #[must_use]
+    pub fn option_file(&self) -> PathBuf {
+        self.directory.0.join("options")
+    }
+
     /// Starts the runtime's command with this session's options in its environment.
     ///
     /// It gets a process group of its own: a Ctrl-C at the terminal must reach ckpt, which refuses the dump in an orderly
@@ -122,13 +141,17 @@ impl Session {
     /// Where the program cannot be started.
     pub fn start(&self, mut command: Command) -> Result<Running<'_>, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        command.env("CRIU_CONFIG_FILE", self.directory.0.join("options"));
+        command.env("CRIU_CONFIG_FILE", self.option_file());
         if !self.shell_job {
             command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .process_group(0);
+        }
+        if let Some((path, file)) = &self.words {
+            let file = file.try_clone().map_err(|error| Error::io("sharing", path, error))?;
+            command.stderr(file);
         }
         tracing::debug!(?command, "starting");
         let child = command.spawn().map_err(|source| Error::Run {
@@ -178,6 +201,10 @@ impl Session {
             lines.push("CRIU was killed, or crashed, in the middle of its work: its log breaks off".to_owned());
         }
         lines.extend(log::runtime_errors(&self.logs.runtime));
+        // Where CRIU or the runtime has spoken, its engine has no more to say than that it failed.
+        if let (Some((path, _)), true) = (&self.words, lines.is_empty()) {
+            lines.extend(log::last_words(path));
+        }
         lines
     }
 }

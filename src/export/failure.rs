@@ -48,6 +48,7 @@ impl<'a> Failing<'a> {
 
     /// After CRIU has ended: undoes what it left, and keeps its log where the user finds it.
     pub(super) fn after_dump(&self, source: Error, work: &WorkDir) -> Error {
+        self.runtime.tidy(self.target);
         let fate = match broken_off(&work.path().join(DUMP_LOG)) {
             Some(broken) => self.undo(&broken),
             None => self.fate(),

@@ -89,6 +89,16 @@ pub enum Error {
         /// The switch, as ckpt's user typed it.
         option: String,
     },
+    /// A container that this runtime cannot export.
+    #[error("{runtime} cannot export container {id:?}: {why}")]
+    Refused {
+        /// The runtime.
+        runtime: &'static str,
+        /// The container.
+        id: String,
+        /// Why.
+        why: String,
+    },
     /// Another export or import of the same container is under way.
     #[error("another ckpt ({holder}) is working on container {id:?}")]
     Busy {
@@ -117,9 +127,11 @@ impl Error {
         match self {
             Self::NotInstalled { .. } => ErrorKind::Host,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
-                ErrorKind::Usage
-            }
+            Self::Ambiguous { .. }
+            | Self::BadId { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused { .. }
+            | Self::Option(_) => ErrorKind::Usage,
             Self::NotRunning { .. } | Self::Busy { .. } => ErrorKind::Dump,
             _ => ErrorKind::Other,
         }

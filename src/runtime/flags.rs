@@ -115,11 +115,7 @@ impl<'a> Composer<'a> {
 
     pub(super) fn finish(mut self, id: &str, logs: Logs) -> Invocation {
         self.command.arg(id);
-        Invocation {
-            command: self.command,
-            options: self.options,
-            logs,
-        }
+        Invocation::new(self.command, self.options, logs)
     }
 
     fn unsupported(&self, flag: &str) -> Error {

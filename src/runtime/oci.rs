@@ -49,6 +49,20 @@ impl Oci {
         })
     }
 
+    /// The runtime `kind`, which is this program.
+    pub(super) fn at(kind: RuntimeKind, program: PathBuf) -> Self {
+        Self {
+            kind,
+            program,
+            state_root: None,
+        }
+    }
+
+    /// The program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.state_root {

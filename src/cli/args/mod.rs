@@ -131,6 +131,7 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Podman,
 }
 
 impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
@@ -139,6 +140,7 @@ impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
             RuntimeArg::Auto => None,
             RuntimeArg::Runc => Some(crate::request::RuntimeKind::Runc),
             RuntimeArg::Crun => Some(crate::request::RuntimeKind::Crun),
+            RuntimeArg::Podman => Some(crate::request::RuntimeKind::Podman),
         }
     }
 }

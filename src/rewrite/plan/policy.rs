@@ -167,5 +167,6 @@ pub(super) fn runtime_name(kind: RuntimeKind) -> &'static str {
     match kind {
         RuntimeKind::Runc => "runc",
         RuntimeKind::Crun => "crun",
+        RuntimeKind::Podman => "podman",
     }
 }
