@@ -3,6 +3,7 @@
 mod contents;
 mod describe;
 mod lazy;
+mod podman;
 mod restore;
 mod thin;
 
@@ -13,7 +14,7 @@ use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::manifest::Manifest;
-use crate::request::ImportRequest;
+use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{self, Inputs, Plan, Spec};
 
@@ -62,6 +63,11 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    if request.runtime == Some(RuntimeKind::Podman) {
+        podman::judge(request)?;
+        let archive = Archive::receive(request, events, interrupted)?;
+        return podman::run(archive, request, events, interrupted);
+    }
     if request.lazy {
         run(LazyArchive::open(request, interrupted)?, request, events, interrupted)
     } else {

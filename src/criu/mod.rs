@@ -26,5 +26,5 @@ pub use log::{BrokenOff, broken_off, error_lines, frozen_for};
 pub use netlock::Network;
 pub use netns::{ImageNetns, image_netns, set_image_netns};
 pub use options::OptionFile;
-pub use session::{Commit, Hook, Logs, Running, Session, helper};
+pub use session::{Commit, Hook, Logs, Prepared, Running, Session, helper};
 pub use work::WorkDir;

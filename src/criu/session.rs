@@ -43,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Session {
     directory: Directory,
+    helper: PathBuf,
     listener: UnixListener,
     logs: Logs,
     shell_job: bool,
@@ -99,6 +100,7 @@ impl Session {
         fs::write(&file, options.as_str()).map_err(|error| Error::io("writing", &file, error))?;
         Ok(Self {
             directory,
+            helper: helper.to_owned(),
             listener,
             logs,
             shell_job: false,
@@ -123,6 +125,14 @@ impl Session {
         let file = File::create(path).map_err(|error| Error::io("creating", path, error))?;
         self.words = Some((path.to_owned(), file));
         Ok(self)
+    }
+
+    /// The shell command with which a script asks whether it may go on; what the step is and what it is about are in
+    /// `CRTOOLS_SCRIPT_ACTION` and `CRTOOLS_INIT_PID`.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let socket = self.directory.0.join("socket");
+        actions::question(&self.helper.to_string_lossy(), &socket.to_string_lossy())
     }
 
     /// The file with the options that CRIU is given.
@@ -263,6 +273,16 @@ impl<'session> Running<'session> {
         Ok(Commit { action, running })
     }
 
+    /// Waits until an engine has made the container and asks whether its runtime may restore it. Until the [`Prepared`] is
+    /// accepted nothing of it runs.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] where the engine ends before.
+    pub fn wait_for_prepared(self, interrupted: Hook<'_>) -> Result<Prepared<'session>, Error> {
+        let (running, action) = self.wait_for(ActionKind::PreRestore, interrupted)?;
+        Ok(Prepared { action, running })
+    }
+
     /// The runtime's process; CRIU descends from it.
     #[must_use]
     pub fn runtime(&self) -> Pid {
@@ -357,6 +377,43 @@ impl<'session> Running<'session> {
     }
 }
 
+/// An engine that has made a container, and whose runtime waits to be told to restore it.
+#[derive(Debug)]
+pub struct Prepared<'session> {
+    action: Action,
+    running: Running<'session>,
+}
+
+impl<'session> Prepared<'session> {
+    /// The container's bundle.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        self.action.bundle()
+    }
+
+    /// Lets the runtime go on.
+    ///
+    /// # Errors
+    /// [`Error::AnswerLost`] where it is gone.
+    pub fn accept(self) -> Result<Running<'session>, Error> {
+        let action = self.action.kind().name();
+        self.action
+            .accept()
+            .map_err(|source| Error::AnswerLost { action, source })?;
+        Ok(self.running)
+    }
+
+    /// Ends the restore, waits until the engine has noticed, and gives the error back.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn refuse<T, E>(self, error: E) -> Result<T, E> {
+        let Self { action, running } = self;
+        drop(action);
+        running.give_up(error)
+    }
+}
+
 /// CRIU waiting to be told to go through with it: the dump's commit point, or the restore's.
 #[derive(Debug)]
 pub struct Commit<'session> {
@@ -367,7 +424,7 @@ pub struct Commit<'session> {
 impl Commit<'_> {
     /// The container's first process as this host sees it.
     #[must_use]
-    pub const fn init_pid(&self) -> Option<i32> {
+    pub fn init_pid(&self) -> Option<i32> {
         self.action.init_pid()
     }
 

@@ -10,6 +10,7 @@
 mod files;
 mod mounts;
 mod network;
+mod podman;
 mod policy;
 mod render;
 mod request;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use podman::{PodmanCommand, PodmanView, plan_podman, podman_questions};
 pub use step::{Owner, RestoreCommand, Step};
 pub use warning::Warning;
 

@@ -113,6 +113,11 @@ impl<'a> Composer<'a> {
         self.flags.has(flag)
     }
 
+    /// The command as far as it is composed.
+    pub(super) fn parts(self) -> (Command, OptionFile) {
+        (self.command, self.options)
+    }
+
     pub(super) fn finish(mut self, id: &str, logs: Logs) -> Invocation {
         self.command.arg(id);
         Invocation::new(self.command, self.options, logs)

@@ -19,7 +19,7 @@ use std::process::Command;
 pub use error::Error;
 pub use lock::ContainerLock;
 pub use oci::Oci;
-pub use podman::{Podman, StandIn};
+pub use podman::{Podman, PodmanRestore, StandIn};
 
 use crate::criu::{Logs, OptionFile, Session};
 use crate::manifest::{DumpOptions, Image};
@@ -166,7 +166,7 @@ impl Invocation {
     pub fn prepare(self) -> Result<(Session, Command), crate::criu::Error> {
         let mut session = Session::prepare(&crate::criu::helper()?, self.options, self.logs)?;
         if let Some(stand_in) = self.stand_in {
-            stand_in.place(&session.option_file())?;
+            stand_in.place(&session)?;
             session = session.with_words_in(&stand_in.log())?;
         }
         Ok((session, self.command))

@@ -14,10 +14,12 @@ use std::process::Command;
 
 use super::command::{checked, failed, output};
 use super::{Checkpoint, Engine, Error, Invocation, Oci, Restore, Runtime, Target};
+use crate::criu::Logs;
 use crate::manifest::Image;
-use crate::request::RuntimeKind;
+use crate::request::{RestoreOptions, RuntimeKind};
 use inspect::Inspected;
 pub use stand_in::StandIn;
+use stand_in::Task;
 
 /// The program.
 const PROGRAM: &str = "podman";
@@ -29,6 +31,23 @@ const LEFT: [&str; 3] = ["config.dump", "spec.dump", "dump.log"];
 pub struct Podman {
     program: PathBuf,
     storage: Option<PathBuf>,
+}
+
+/// What a restore by podman needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct PodmanRestore<'a> {
+    /// An archive in podman's form, of what podman itself reads.
+    pub archive: &'a Path,
+    /// CRIU's images.
+    pub images: &'a Path,
+    /// A private directory that programs can be run from, where CRIU works and logs.
+    pub work: &'a Path,
+    /// The OCI runtime.
+    pub runtime: RuntimeKind,
+    /// What podman is told beside it: `--name` and the like.
+    pub words: &'a [String],
+    /// The switches.
+    pub options: &'a RestoreOptions,
 }
 
 impl Podman {
@@ -66,6 +85,70 @@ impl Podman {
             return Ok(None);
         }
         Err(failed(&command, &output))
+    }
+
+    /// The command that makes a container of an archive of podman's and restores it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a switch that neither the OCI runtime nor CRIU's option file can express.
+    pub fn restore_archive(&self, restore: &PodmanRestore<'_>) -> Result<Invocation, Error> {
+        let oci = Oci::open(restore.runtime, None)?;
+        let (extras, options) = oci.restore_extras(restore.options)?;
+        let stand_in = StandIn {
+            directory: restore.work.to_owned(),
+            name: restore.runtime.name().to_owned(),
+            real: oci.program().to_owned(),
+            task: Task::Restore {
+                images: restore.images.to_owned(),
+                extras,
+            },
+        };
+        let mut command = self.command();
+        stand_in.announce(&mut command);
+        // podman gives an imported container its default runtime, whichever it had.
+        command.arg("--runtime").arg(restore.runtime.name());
+        command.args(["container", "restore", "--import"]).arg(restore.archive);
+        // ckpt puts the files in place, when podman has made the container.
+        command.args(["--ignore-rootfs", "--ignore-volumes"]);
+        command.args(restore.words);
+        let logs = Logs {
+            criu: restore.work.join("restore.log"),
+            runtime: restore.work.join("runtime.log"),
+        };
+        Ok(Invocation::new(command, options, logs).with_stand_in(stand_in))
+    }
+
+    /// Those of these names that there are of a kind: `container`, `volume`, `network`, `secret`, `image` or `pod`.
+    ///
+    /// # Errors
+    /// Where podman fails.
+    pub fn existing(&self, kind: &str, names: &[String]) -> Result<Vec<String>, Error> {
+        let mut there = Vec::new();
+        for name in names {
+            let mut command = self.command();
+            let output = output(command.args([kind, "exists", "--", name]))?;
+            match output.status.code() {
+                Some(0) => there.push(name.clone()),
+                Some(1) => {}
+                _ => return Err(failed(&command, &output)),
+            }
+        }
+        Ok(there)
+    }
+
+    /// Whether there is a volume of that name, as far as podman says.
+    #[must_use]
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.existing("volume", &[name.to_owned()])
+            .is_ok_and(|there| !there.is_empty())
+    }
+
+    /// What a short command of podman's prints.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn ask(&self, words: &[&str]) -> Result<Vec<u8>, Error> {
+        checked(self.command().args(words))
     }
 
     fn known(&self, id: &str) -> Result<Inspected, Error> {
@@ -151,7 +234,7 @@ impl Runtime for Podman {
             directory: request.work.to_owned(),
             name: found.oci_runtime.clone(),
             real: oci.program().to_owned(),
-            inner,
+            task: Task::Dump(inner),
         };
         let mut command = self.command();
         stand_in.announce(&mut command);

@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 
 use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, ImagesInArg, RuntimeArg, value};
-use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions, RuntimeKind};
+use crate::request::{ImportRequest, MapMount, Netns, PodmanOptions, RestoreOptions, RuntimeKind};
 
 const EXAMPLES: &str = "Examples:
   ckpt import web.ckpt --dry-run                   what would be done, step by step
@@ -63,6 +63,8 @@ pub struct ImportArgs {
     files: FileArgs,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    podman: PodmanArgs,
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
@@ -127,6 +129,26 @@ struct HostArgs {
     /// Hostname in the configuration (processes that run keep the one they have)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
     hostname: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "podman")]
+struct PodmanArgs {
+    /// Publish a port, as podman run does, instead of those that the container published (repeatable)
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Take the address that the network gives, not the one that the container had
+    #[arg(long)]
+    ignore_static_ip: bool,
+    /// Take another MAC address than the container had
+    #[arg(long)]
+    ignore_static_mac: bool,
+    /// The pod that the container joins, if it was in one
+    #[arg(long, value_name = "POD", value_parser = value::name)]
+    pod: Option<String>,
+    /// Use volumes that are there as they are, without what the archive holds of them
+    #[arg(long)]
+    ignore_volumes: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -238,7 +260,18 @@ impl TryFrom<ImportArgs> for ImportRequest {
             dry_run: args.dry_run,
             no_restore: args.no_restore,
             images_in: args.images_in.into(),
+            podman: podman_options(args.podman),
         })
+    }
+}
+
+fn podman_options(args: PodmanArgs) -> PodmanOptions {
+    PodmanOptions {
+        publish: args.publish,
+        ignore_static_ip: args.ignore_static_ip,
+        ignore_static_mac: args.ignore_static_mac,
+        pod: args.pod,
+        ignore_volumes: args.ignore_volumes,
     }
 }
 

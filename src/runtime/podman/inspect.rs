@@ -138,13 +138,14 @@ impl Inspected {
         }
     }
 
-    /// The program of the OCI runtime, as its monitor was told.
+    /// The program of the OCI runtime, as its monitor was told; that of a container that ckpt has restored was told of a
+    /// stand-in that is gone.
     pub(super) fn monitored_program(&self) -> Option<PathBuf> {
         let line = fs::read(format!("/proc/{}/cmdline", self.state.conmon_pid)).ok()?;
         let mut words = line.split(|byte| *byte == 0);
         words.find(|word| *word == b"-r")?;
         let program = PathBuf::from(std::ffi::OsStr::from_bytes(words.next()?));
-        program.is_absolute().then_some(program)
+        (program.is_absolute() && program.is_file()).then_some(program)
     }
 
     /// Its named and anonymous volumes.
