@@ -238,11 +238,22 @@ impl PodmanConfig {
     pub fn cleaned(&self) -> Value {
         let kept = self.0.iter().filter(|(key, _)| KEPT.contains(&key.as_str()));
         let mut cleaned: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        if let Some(Value::Array(volumes)) = cleaned.get_mut("namedVolumes") {
+            volumes.iter_mut().for_each(mark_anonymous);
+        }
         // Beside these two words it can be a directory of the host.
         if let Some(place @ ("local" | "events_logger")) = self.0.get("healthLogDestination").and_then(Value::as_str) {
             cleaned.insert("healthLogDestination".to_owned(), place.into());
         }
         Value::Object(cleaned)
+    }
+}
+
+/// A volume that got its name from podman goes with its container; podman would take it for a named one after an import.
+fn mark_anonymous(volume: &mut Value) {
+    let of_podman = |name: &str| name.len() == 64 && name.bytes().all(|c| c.is_ascii_hexdigit());
+    if volume.get("volumeName").and_then(Value::as_str).is_some_and(of_podman) {
+        volume["setAnonymous"] = true.into();
     }
 }
 
@@ -282,6 +293,10 @@ mod tests {
             cleaned,
             json!({"id": "aa", "name": "c1", "rootfsImageID": "ff", "labels": {"a": "b"}})
         );
+        let random = "0123456789abcdef".repeat(4);
+        let kept = config(json!({"namedVolumes": [{"volumeName": random}, {"volumeName": "v"}]})).cleaned();
+        let anonymous = |at: usize| kept["namedVolumes"][at].get("setAnonymous").is_some();
+        assert!(anonymous(0) && !anonymous(1));
         let kept = config(json!({"healthLogDestination": "local"})).cleaned();
         assert_eq!(kept["healthLogDestination"], "local");
     }

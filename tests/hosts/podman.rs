@@ -153,3 +153,178 @@ fn a_refused_export_leaves_the_container_and_podman_as_they_were() {
     assert_eq!(status(a, "c1"), "exited");
     assert_nothing_left(a);
 }
+
+/// The archive of a container that ran on `a`, on `b`.
+fn moved(hosts: &Hosts, export: &str) {
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    run(
+        a,
+        &format!("ckpt export c1 -o /data/c1.ckpt {export} && scp -q /data/c1.ckpt b:/data/"),
+    );
+    assert_nothing_left(a);
+    assert_nothing_left(b);
+}
+
+/// Asserts that an import that was refused or failed has left nothing of the container.
+fn assert_not_imported(host: Host<'_>) {
+    let there = run(
+        host,
+        "podman ps -aq; podman volume ls -q; ls -A /run/netns 2>/dev/null || :",
+    );
+    assert_eq!(there, "", "left behind");
+    assert_nothing_left(host);
+}
+
+#[test]
+fn ckpt_restores_into_podman() {
+    if !possible() {
+        return;
+    }
+    let hosts = started("runc", "--label team=blue");
+    moved(&hosts, "");
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let before = last(a, &count(a, "c1"));
+    let planned = run(b, "ckpt import --runtime podman /data/c1.ckpt --dry-run");
+    assert!(
+        planned.contains("volumes/named.tar to the volume named, mounted at /vol"),
+        "{planned}"
+    );
+    assert_not_imported(b);
+    run(b, "ckpt import --runtime podman - < /data/c1.ckpt");
+    assert_counts(b, &count(b, "c1"));
+    assert!(last(b, &count(b, "c1")) > before);
+    assert_holds(b, "c1", 8080);
+    // podman copies it from the image into a new volume; the container had removed it.
+    run(b, "! podman exec c1 ls /vol/removed 2>/dev/null");
+    let inspected =
+        "podman container inspect c1 --format '{{.State.Restored}} {{.Config.Labels.team}} {{.OCIRuntime}}'";
+    assert_eq!(run(b, inspected), "true blue runc");
+    assert_nothing_left(b);
+    // And on: as any other container of podman's.
+    run(
+        b,
+        "ckpt export c1 -o /data/again.ckpt && podman rm -v c1 && podman volume rm named && ckpt import --runtime podman /data/again.ckpt",
+    );
+    assert_holds(b, "c1", 8080);
+    run(
+        b,
+        "podman restart -t 0 c1 && podman exec c1 true && podman rm -f -t 0 -v c1",
+    );
+    assert_eq!(run(b, "podman volume ls -q"), "named");
+}
+
+#[test]
+fn a_copy_runs_beside_the_original_under_another_name_and_port() {
+    if !possible() {
+        return;
+    }
+    let hosts = started("runc", "");
+    let a = hosts.host("a");
+    run(a, "ckpt export c1 -o /data/c1.ckpt --leave-running");
+    let refused = attempt(a, "ckpt import --runtime podman /data/c1.ckpt");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    for word in ["a container \"c1\"", "a volume \"named\"", "--ignore-volumes", "--name"] {
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+    run(
+        a,
+        "ckpt import --runtime podman /data/c1.ckpt --name c2 -p 8081:80 --ignore-volumes --ignore-static-ip --ignore-static-mac",
+    );
+    for (name, port) in [("c1", 8080), ("c2", 8081)] {
+        assert_counts(a, &count(a, name));
+        assert_holds(a, name, port);
+    }
+    let addresses = run(
+        a,
+        "podman inspect c1 c2 --format '{{.NetworkSettings.IPAddress}}' | sort -u | wc -l",
+    );
+    assert_eq!(addresses, "2");
+    assert_nothing_left(a);
+}
+
+#[test]
+fn what_stands_in_the_way_of_podman_is_told_before_anything_is_made() {
+    if !possible() {
+        return;
+    }
+    let hosts = started("runc", "-v /data/image/www:/mnt/host");
+    moved(&hosts, "");
+    let b = hosts.host("b");
+    let refused = attempt(b, "ckpt import --runtime podman /data/c1.ckpt");
+    assert_eq!(refused.code, 8, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("--map-mount /mnt/host=PATH"),
+        "{}",
+        refused.stderr
+    );
+    assert_not_imported(b);
+    // Another image of the same name.
+    run(
+        b,
+        "mkdir /data/mine; podman tag localhost/counter localhost/kept; podman untag localhost/counter localhost/counter\n\
+            tar -C /workloads/busybox -cf - . | podman import -q - localhost/counter 2>/dev/null",
+    );
+    let import = "ckpt import --runtime podman /data/c1.ckpt --map-mount /mnt/host=/data/mine";
+    let refused = attempt(b, import);
+    assert!(
+        refused.code == 3 && refused.stderr.contains("is another image"),
+        "{}",
+        refused.stderr
+    );
+    run(b, "podman untag localhost/counter localhost/counter");
+    let refused = attempt(b, import);
+    assert!(
+        refused.code == 3 && refused.stderr.contains("podman pull"),
+        "{}",
+        refused.stderr
+    );
+    assert_not_imported(b);
+    run(
+        b,
+        "podman tag localhost/kept localhost/counter; echo mine > /data/mine/f",
+    );
+    let refused = attempt(b, &format!("{import} --bundle /data/x"));
+    assert!(
+        refused.code == 2 && refused.stderr.contains("--bundle"),
+        "{}",
+        refused.stderr
+    );
+    run(b, import);
+    assert_holds(b, "c1", 8080);
+    assert_eq!(run(b, "podman exec c1 cat /mnt/host/f"), "mine");
+}
+
+#[test]
+fn a_restore_that_failed_leaves_nothing_and_can_be_repeated() {
+    if !possible() {
+        return;
+    }
+    let hosts = started("runc", "");
+    moved(&hosts, "");
+    let b = hosts.host("b");
+    // The port is somebody else's.
+    run(
+        b,
+        "nc -lk -p 8080 >/dev/null 2>&1 </dev/null & echo $! > /data/listener; sleep 0.2",
+    );
+    let failed = attempt(b, "ckpt import --runtime podman /data/c1.ckpt");
+    assert_eq!(failed.code, 7, "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("8080") && failed.stderr.contains("nothing of it is left"),
+        "{}",
+        failed.stderr
+    );
+    assert_not_imported(b);
+    b.run("kill $(cat /data/listener)");
+    // Files that the images refer to are missing: CRIU itself fails.
+    let failed = attempt(b, "ckpt import --runtime podman /data/c1.ckpt --ignore-rootfs");
+    assert_eq!(failed.code, 7, "{}", failed.stderr);
+    assert!(failed.stderr.contains("restore.log"), "{}", failed.stderr);
+    assert_not_imported(b);
+    // The archive is not what it was.
+    b.run("cp /data/c1.ckpt /data/bad.ckpt; printf x | dd of=/data/bad.ckpt bs=1 seek=40000 conv=notrunc 2>/dev/null");
+    assert_eq!(attempt(b, "ckpt import --runtime podman /data/bad.ckpt").code, 4);
+    assert_not_imported(b);
+    run(b, "ckpt import --runtime podman /data/c1.ckpt");
+    assert_holds(b, "c1", 8080);
+}

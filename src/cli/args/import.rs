@@ -100,8 +100,8 @@ struct FileArgs {
     /// The root file system: where a full one is put, or the files below the changes of a diff
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     root: Option<PathBuf>,
-    /// Take the files at --root as they are, without what the archive holds of them
-    #[arg(long, requires = "root")]
+    /// Take the files at --root, or podman's of the image, as they are, without what the archive holds of them
+    #[arg(long)]
     ignore_rootfs: bool,
     /// Take the bind mount at DST of the container from SRC on this host (repeatable)
     #[arg(long, value_name = "DST=SRC", value_parser = value::map_mount)]
@@ -228,6 +228,9 @@ impl TryFrom<ImportArgs> for ImportRequest {
         let runtime: Option<RuntimeKind> = args.runtime.runtime.into();
         if args.allow.allow_other_runtime && runtime.is_none() {
             return Err(UsageError::OtherRuntimeWithoutName);
+        }
+        if args.files.ignore_rootfs && args.files.root.is_none() && runtime != Some(RuntimeKind::Podman) {
+            return Err(UsageError::IgnoredRootfsWithoutRoot);
         }
         Ok(Self {
             input: value::input(args.file.ok_or(UsageError::NoArchive)?),
