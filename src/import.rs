@@ -1,5 +1,6 @@
 //! One import: verify the archive, plan what changes for this host, prepare it, and restore.
 
+mod adopt;
 mod contents;
 mod describe;
 mod lazy;
@@ -91,6 +92,8 @@ trait Opened: rewrite::Contents {
     fn images(&self, directory: &Path) -> PathBuf {
         directory.to_owned()
     }
+    /// Nothing more is read from it.
+    fn clear(&mut self) {}
 }
 
 impl Opened for Archive<'_> {
@@ -112,6 +115,10 @@ impl Opened for Archive<'_> {
 
     fn images(&self, directory: &Path) -> PathBuf {
         Archive::images(self, directory)
+    }
+
+    fn clear(&mut self) {
+        Archive::clear(self);
     }
 }
 
@@ -135,6 +142,7 @@ fn run(
         total: None,
     });
     let applied = rewrite::apply(&plan, &mut archive, events).map_err(rewrite::Error::from)?;
+    archive.clear();
     let Some(command) = plan.restore() else {
         applied.commit();
         let images = rewrite::Layout::at(plan.bundle.clone()).images();
@@ -144,6 +152,7 @@ fn run(
             images,
         });
     };
+    adopt::give_root_its_mode(&plan, archive.manifest(), &archive.images(&command.images))?;
     let memory = archive.memory();
     let finishing = Finishing {
         cgroups: archive.cgroups(),

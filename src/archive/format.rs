@@ -25,8 +25,11 @@ pub const PRE_CHECKPOINT: &str = "pre-checkpoint";
 /// Directory of the volumes' tar files.
 pub const VOLUMES: &str = "volumes";
 
+/// Directory of podman's artifacts.
+pub const ARTIFACTS: &str = "artifacts";
+
 /// Directories that entries are in.
-pub const DIRECTORIES: [&str; 3] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES];
+pub const DIRECTORIES: [&str; 4] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES, ARTIFACTS];
 
 /// Which names a [`Kind`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,7 @@ const fn pages(directory: &'static str) -> Kind {
 ///
 /// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
 /// compressed while memory cannot.
-static KINDS: [Kind; 18] = [
+static KINDS: [Kind; 24] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
@@ -116,6 +119,13 @@ static KINDS: [Kind; 18] = [
     tar(Names::OneOf(&["devshm-checkpoint.tar"])),
     one(&["stats-dump"], limits::MAX_LOG),
     one(&["dump.log"], limits::MAX_LOG),
+    // What engines put beside that, and a sealed archive keeps for them.
+    images(ARTIFACTS),
+    one(&["ctr.log"], limits::MAX_LOG),
+    one(&["container.log"], limits::MAX_LOG),
+    one(&["io.kubernetes.cri-o.LogPath"], limits::MAX_LOG),
+    one(&["status"], limits::MAX_JSON),
+    one(&["status.dump"], limits::MAX_JSON),
     one(&[INDEX], limits::MAX_INDEX),
     one(&[SUMS], limits::MAX_SUMS),
     one(&[SIGNATURE], limits::MAX_SIGNATURE),
@@ -310,6 +320,12 @@ mod tests {
             "devshm-checkpoint.tar",
             "stats-dump",
             "dump.log",
+            "artifacts/a",
+            "ctr.log",
+            "container.log",
+            "io.kubernetes.cri-o.LogPath",
+            "status",
+            "status.dump",
             "index.json",
             "SHA256SUMS",
             "SHA256SUMS.sig",

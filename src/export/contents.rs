@@ -11,8 +11,9 @@ use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
+use crate::foreign;
 use crate::host;
-use crate::manifest::{Manifest, RootfsMode};
+use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RuntimeKind};
 use crate::runtime::{Engine, Runtime, Target};
@@ -63,7 +64,6 @@ impl Contents {
             describe::engine(&mut manifest, engine);
         }
         manifest.parent = parent.as_ref().map(Parent::identity);
-        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -89,8 +89,7 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts, &[])?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let mut manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
-        describe::files(&mut manifest, &files);
+        let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -107,22 +106,23 @@ impl Contents {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
     }
 
-    /// Whether anything of the root file system is taken.
-    pub(super) fn takes_rootfs(&self) -> bool {
-        self.manifest.filesystem.rootfs != RootfsMode::None
-    }
-
     /// Time of all entries, seconds since 1970.
     pub(super) const fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
     /// Writes the entries before memory; what is left are the files.
-    pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+    pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+        self.files.settle()?;
+        describe::files(&mut self.manifest, &self.files);
         let records = match &self.engine {
             None => Records::of_runtime(&self.manifest)?,
             Some(engine) => Records::of_engine(engine)?,
         };
+        if self.engine.is_some() {
+            let engine = foreign::engine_of_podman(&records.config, &self.spec, &records.network);
+            self.manifest.engine = Some(engine?);
+        }
         small_entries(writer, &self.manifest, &self.spec, &records, self.cgroup_of)?;
         Ok(self.files)
     }

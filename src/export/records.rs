@@ -5,29 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::foreign;
 use crate::manifest::Manifest;
 use crate::runtime::Engine;
-
-/// Go's zero time, which these engines write where something has not happened.
-const NEVER: &str = "0001-01-01T00:00:00Z";
-
-/// `config.dump`: the ten keys that CRI-O and containerd write and that every reader knows.
-pub(super) fn config_dump(manifest: &Manifest) -> Value {
-    let image = manifest.container.image.as_ref();
-    let name = image.map_or("", |image| &image.name);
-    json!({
-        "id": manifest.container.id,
-        "name": manifest.container.name,
-        "rootfsImage": name,
-        "rootfsImageRef": image.and_then(|image| image.digest.as_deref()).unwrap_or(""),
-        "rootfsImageName": name,
-        "runtime": manifest.runtime.name,
-        "createdTime": manifest.container.created.as_deref().unwrap_or(NEVER),
-        "checkpointedTime": manifest.checkpointed_at,
-        "restoredTime": NEVER,
-        "restored": false,
-    })
-}
 
 /// `network.status` of a container that has no networks of podman's, as those of plain runtimes.
 const NO_NETWORK: &[u8] = b"null\n";
@@ -44,7 +24,7 @@ pub(super) struct Records {
 impl Records {
     /// Those of a container that no engine knows.
     pub(super) fn of_runtime(manifest: &Manifest) -> Result<Self, Error> {
-        let config = text(&config_dump(manifest)).map_err(json_fault("config.dump"))?;
+        let config = text(&foreign::config_dump(manifest)).map_err(json_fault("config.dump"))?;
         let network = NO_NETWORK.to_vec();
         Ok(Self { config, network })
     }

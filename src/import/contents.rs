@@ -18,6 +18,7 @@ use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
 
+use super::adopt::adopt;
 use super::thin::Thinning;
 
 /// Where memory images are put that are to be in memory: in a directory of ours in the first that is a tmpfs.
@@ -40,7 +41,7 @@ pub(super) struct Archive<'a> {
     interrupted: Hook<'a>,
     // Dropped last: what is staged is in them.
     memory: Option<WorkDir>,
-    _work: WorkDir,
+    work: Option<WorkDir>,
 }
 
 impl<'a> Archive<'a> {
@@ -60,6 +61,7 @@ impl<'a> Archive<'a> {
             Input::File(path) => Source::open(path)?,
             Input::Stdin => Source::stdin()?,
         };
+        let source = adopt(source, work.path(), request.threads, events)?;
         let mut staged = staging.begin(source)?;
         let thinning = match &staged.manifest().parent {
             None if request.pages.is_none() && !request.no_restore => Thinning::of(staged.path()),
@@ -102,7 +104,7 @@ impl<'a> Archive<'a> {
             pages: request.pages.clone(),
             interrupted,
             memory,
-            _work: work,
+            work: Some(work),
         })
     }
 }
@@ -115,6 +117,12 @@ impl Archive<'_> {
             Some(memory) => memory.path().join(CHECKPOINT),
             None => directory.to_owned(),
         }
+    }
+
+    /// Removes what is staged: all of it is where it belongs. From here on a killed import leaves no copy behind, which only
+    /// the next import beside it would sweep.
+    pub(super) fn clear(&mut self) {
+        self.work = None;
     }
 }
 

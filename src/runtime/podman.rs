@@ -211,7 +211,8 @@ impl Runtime for Podman {
             name: found.name.clone(),
             image: Some(Image {
                 name: found.image_name.clone(),
-                digest: Some(found.image_digest.clone()).filter(|digest| digest.starts_with("sha256:")),
+                // The identifier is the digest of the image's configuration; that of its manifest changes on its way to a host.
+                digest: (!found.image.is_empty()).then(|| format!("sha256:{}", found.image)),
             })
             .filter(|image| !image.name.is_empty()),
             volumes: found.volumes(),

@@ -137,6 +137,8 @@ impl Planner<'_> {
         };
         match self.host.map(|host| host.runtime.as_deref()) {
             Some(None) => self.refuse(Refusal::NoRuntime { name: kind.name() }),
+            // Other engines' archives say nothing of it.
+            Some(Some(_)) if self.manifest.runtime.version.is_empty() => {}
             Some(Some(here)) if here != self.manifest.runtime.version => self.warn(Warning::RuntimeVersion {
                 archive: format!("{name} {}", self.manifest.runtime.version),
                 here: format!("{name} {here}"),

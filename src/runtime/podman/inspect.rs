@@ -26,7 +26,7 @@ pub(super) struct Inspected {
     #[serde(default)]
     pub(super) image_name: String,
     #[serde(default)]
-    pub(super) image_digest: String,
+    pub(super) image: String,
     #[serde(default)]
     rootfs: String,
     #[serde(default)]
