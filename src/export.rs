@@ -75,7 +75,7 @@ fn running(
     let (runtime, target) = runtime::find(container)?;
     judge(request, &target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing::new(&*runtime, &target, events);
+    let failing = Failing::new(&*runtime, &target, &container.id, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
@@ -94,7 +94,7 @@ fn running(
 
     let running = request.dump.leave_running || request.dump.pre_dump;
     Ok(Report {
-        container: target.id.clone(),
+        container: container.id.clone(),
         running,
         frozen: Some(taken.frozen),
         ..taken.report

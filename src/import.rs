@@ -70,15 +70,13 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
         return podman::run(archive, request, events, interrupted);
     }
     if request.lazy {
-        run(LazyArchive::open(request, interrupted)?, request, events, interrupted)
-    } else {
-        run(
-            Archive::receive(request, events, interrupted)?,
-            request,
-            events,
-            interrupted,
-        )
+        return run(LazyArchive::open(request, interrupted)?, request, events, interrupted);
     }
+    let archive = Archive::receive(request, events, interrupted)?;
+    if podman::is_for(request, &archive.manifest) {
+        return podman::run(archive, request, events, interrupted);
+    }
+    run(archive, request, events, interrupted)
 }
 
 /// An archive that is open, as far as the steps of an import are the same for all.

@@ -19,6 +19,7 @@ use crate::archive::limits::MAX_JSON;
 use crate::criu::{Hook, Running, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::manifest::{EngineName, Manifest};
 use crate::request::{ImagesIn, ImportRequest, Netns, RuntimeKind};
 use crate::rewrite::plan::{PodmanCommand, plan_podman};
 use crate::rewrite::podman::PodmanConfig;
@@ -55,6 +56,16 @@ pub(super) fn judge(request: &ImportRequest) -> Result<(), Error> {
         .into()),
         None => Ok(()),
     }
+}
+
+/// Whether an archive goes into podman though nobody said so: it comes from there, podman is here, and nothing is asked for
+/// that only a plain runtime has.
+pub(super) fn is_for(request: &ImportRequest, manifest: &Manifest) -> bool {
+    let of_podman = manifest
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.name == EngineName::Podman);
+    request.runtime.is_none() && of_podman && judge(request).is_ok() && Podman::open(None).is_ok()
 }
 
 /// Imports a verified archive.

@@ -232,6 +232,10 @@ impl TryFrom<ImportArgs> for ImportRequest {
         if args.files.ignore_rootfs && args.files.root.is_none() && runtime != Some(RuntimeKind::Podman) {
             return Err(UsageError::IgnoredRootfsWithoutRoot);
         }
+        let podman = podman_options(args.podman);
+        if podman != PodmanOptions::default() && !matches!(runtime, None | Some(RuntimeKind::Podman)) {
+            return Err(UsageError::OnlyForPodman);
+        }
         Ok(Self {
             input: value::input(args.file.ok_or(UsageError::NoArchive)?),
             threads: args.threads.unwrap_or_else(value::default_threads),
@@ -263,7 +267,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             dry_run: args.dry_run,
             no_restore: args.no_restore,
             images_in: args.images_in.into(),
-            podman: podman_options(args.podman),
+            podman,
         })
     }
 }
@@ -438,6 +442,28 @@ mod tests {
     }
 
     #[test]
+    fn files_as_they_are_need_somebody_who_has_them() {
+        assert!(request("f --ignore-rootfs").is_err());
+        for good in ["f --ignore-rootfs --root /r", "f --ignore-rootfs --runtime podman"] {
+            assert!(request(good).unwrap().ignore_rootfs, "{good}");
+        }
+    }
+
+    #[test]
+    fn podman_gets_what_is_podman_s() {
+        let line = "f --runtime podman -p 8080:80 --publish 81:81/udp --ignore-static-ip --ignore-static-mac --pod p --ignore-volumes";
+        let want = PodmanOptions {
+            publish: vec!["8080:80".into(), "81:81/udp".into()],
+            ignore_static_ip: true,
+            ignore_static_mac: true,
+            pod: Some("p".into()),
+            ignore_volumes: true,
+        };
+        assert_eq!(request(line).unwrap().podman, want);
+        assert!(request("f --runtime runc --pod p").is_err());
+    }
+
+    #[test]
     fn what_is_refused() {
         let twice = UsageError::MappedTwice {
             destination: "/d".into(),
@@ -452,7 +478,6 @@ mod tests {
             "f g",
             "f --dry-run --no-restore",
             "f --tcp-close --tcp-established",
-            "f --ignore-rootfs",
             "f --name a/b",
             "f --map-mount /d",
             "f --cgroup-parent ../x",

@@ -62,6 +62,9 @@ pub enum UsageError {
     /// Another runtime is allowed, but none is named.
     #[error("--allow-other-runtime needs --runtime runc or --runtime crun")]
     OtherRuntimeWithoutName,
+    /// Switches that another runtime does not know.
+    #[error("--publish, --ignore-static-ip, --ignore-static-mac, --pod and --ignore-volumes are for --runtime podman")]
+    OnlyForPodman,
     /// Files are to be taken as they are, and nobody says which.
     #[error("--ignore-rootfs needs --root DIR, the files to use, or --runtime podman, which takes them from the image")]
     IgnoredRootfsWithoutRoot,

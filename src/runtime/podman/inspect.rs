@@ -132,6 +132,9 @@ impl Inspected {
         if !self.rootfs.is_empty() {
             return refuse("it was made of a directory (--rootfs), not of an image");
         }
+        if self.state.status == "paused" {
+            return refuse("it is paused, and podman checkpoints only what runs: `podman unpause` lets it run");
+        }
         match (self.pod.is_empty(), self.dependencies.len()) {
             (_, 0) | (false, 1) => Ok(()),
             _ => refuse("it needs other containers, whose namespaces or volumes it uses"),
