@@ -214,6 +214,9 @@ impl Archive {
 
     /// Says what is wrong with an archive of another engine.
     pub fn fail_foreign(&self, error: &foreign::Error) -> Stop {
+        if let foreign::Error::Archive(error) = error {
+            return self.fail(error);
+        }
         let kind = error.kind();
         let what = format!("cannot {} {}", self.doing, self.name());
         let advice = (kind == ErrorKind::Archive).then(|| FOREIGN_ADVICE.to_owned());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::describe;
 use super::files::Files;
+use super::lxc;
 use super::parent::Parent;
 use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
@@ -29,6 +30,7 @@ pub(super) struct Contents {
     timestamp: u64,
     files: Files,
     cgroup_of: Option<i32>,
+    lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
     engine: Option<Engine>,
 }
@@ -70,6 +72,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: Some(target.pid),
+            lxc: lxc::entries(target)?,
             parent,
             engine,
         })
@@ -96,6 +99,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: None,
+            lxc: Vec::new(),
             parent: None,
             engine: None,
         })
@@ -124,6 +128,9 @@ impl Contents {
             self.manifest.engine = Some(engine?);
         }
         small_entries(writer, &self.manifest, &self.spec, &records, self.cgroup_of)?;
+        for (name, content) in &self.lxc {
+            add(writer, name, content)?;
+        }
         Ok(self.files)
     }
 }

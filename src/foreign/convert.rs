@@ -14,6 +14,7 @@ use super::layer;
 use super::material::{Item, Material, Spool, path};
 use super::names::{BINDS, CONFIG, DELETED, DIFF, NETWORK, SHM, SPEC};
 use super::seal::Left;
+use super::shape::{config_dump, podman_config};
 use crate::archive::format::{ARTIFACTS, CHECKPOINT, PRE_CHECKPOINT, VOLUMES};
 use crate::archive::{ArchivePath, Codec, Digest, Limits, Sink};
 use crate::event::{Event, Events, Phase};
@@ -128,7 +129,10 @@ fn documents(material: &mut Material, engine: EngineName, left: &mut Vec<Left>) 
     let mut spec: Value = serde_json::from_slice(&text).map_err(json)?;
     annotate(&mut spec, &material.manifest, engine);
     material.replace(Item::new(path(SPEC)?, serde_json::to_vec(&spec).map_err(json)?));
-    let config = super::shape::config_dump(&material.manifest);
+    let config = match engine {
+        EngineName::Podman => podman_config(&material.manifest),
+        EngineName::CriO | EngineName::Containerd => config_dump(&material.manifest),
+    };
     let config = serde_json::to_vec_pretty(&config).map_err(|source| Error::Json { entry: CONFIG, source })?;
     if was == Some(EngineName::Podman) {
         note(left, CONFIG, "reduced to the ten keys that this engine knows");
@@ -137,7 +141,7 @@ fn documents(material: &mut Material, engine: EngineName, left: &mut Vec<Left>) 
         note(
             left,
             CONFIG,
-            "has only the ten keys that all engines write; what podman adds to them is not known",
+            "has the ten keys that all engines write, and podman's defaults for the others",
         );
         if material.item(NETWORK).is_none() {
             material.replace(Item::new(path(NETWORK)?, b"null".to_vec()));

@@ -107,6 +107,7 @@ fn plan(archive: &impl Opened, config: Option<&PodmanConfig>, request: &ImportRe
         manifest: archive.manifest(),
         spec: archive.spec(),
         cgroups: &cgroups,
+        lxc: None,
         request,
     };
     let seen = host::look(inputs, config)?;

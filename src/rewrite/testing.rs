@@ -84,6 +84,7 @@ impl Case {
             spec,
             cgroups: &self.cgroups,
             request: &self.request,
+            lxc: None,
         }
     }
 }
@@ -173,6 +174,7 @@ fn request() -> ImportRequest {
         no_restore: false,
         images_in: ImagesIn::Auto,
         podman: crate::request::PodmanOptions::default(),
+        lxc: Default::default(),
     }
 }
 

@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod flags;
 mod lock;
+pub mod lxc;
 mod oci;
 mod podman;
 mod roots;
@@ -18,6 +19,7 @@ use std::process::Command;
 
 pub use error::Error;
 pub use lock::ContainerLock;
+pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
 pub use podman::{Podman, PodmanRestore, StandIn};
 
@@ -42,6 +44,8 @@ pub struct Target {
     pub created: Option<String>,
     /// Its configuration, every key of it.
     pub spec: serde_json::Value,
+    /// What only a container of LXC has.
+    pub lxc: Option<Box<LxcFacts>>,
 }
 
 /// What a dump needs to know.
@@ -201,6 +205,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Takes away what a dump that was refused has left of the runtime's own files.
     fn tidy(&self, _: &Target) {}
 
+    /// Sets the switches of a dump that this runtime gives CRIU whatever is asked.
+    fn fix(&self, _: &mut DumpOptions) {}
+
     /// The command that dumps.
     ///
     /// # Errors
@@ -212,6 +219,14 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
+
+    /// The container `id` when its restore has come to its end; `images` are CRIU's.
+    ///
+    /// # Errors
+    /// Where the runtime fails, or the container is not restored though the command ended well.
+    fn restored(&self, id: &str, _images: &Path) -> Result<Option<Target>, Error> {
+        self.inspect(id)
+    }
 
     /// Thaws a container that is paused.
     ///
@@ -234,9 +249,12 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
 
 impl RuntimeKind {
     /// Every runtime.
-    pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Podman];
+    pub const ALL: [Self; 4] = [Self::Runc, Self::Crun, Self::Lxc, Self::Podman];
 
     /// Those that run containers themselves, in the order in which they are asked for one.
+    pub const DIRECT: [Self; 3] = [Self::Runc, Self::Crun, Self::Lxc];
+
+    /// Those that an engine runs its containers with.
     pub const OCI: [Self; 2] = [Self::Runc, Self::Crun];
 
     /// Its name, as `--runtime` takes it.
@@ -246,6 +264,7 @@ impl RuntimeKind {
             Self::Runc => "runc",
             Self::Crun => "crun",
             Self::Podman => "podman",
+            Self::Lxc => "lxc",
         }
     }
 
@@ -264,6 +283,7 @@ pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runt
     Ok(match kind {
         RuntimeKind::Runc | RuntimeKind::Crun => Box::new(Oci::open(kind, state_root)?),
         RuntimeKind::Podman => Box::new(Podman::open(state_root)?),
+        RuntimeKind::Lxc => Box::new(Lxc::open(state_root)?),
     })
 }
 
@@ -275,7 +295,7 @@ pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runt
 pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
     let kinds = container
         .runtime
-        .map_or_else(|| RuntimeKind::OCI.to_vec(), |kind| vec![kind]);
+        .map_or_else(|| RuntimeKind::DIRECT.to_vec(), |kind| vec![kind]);
     let mut found = Vec::new();
     let mut asked = Vec::new();
     let mut collect = |kinds: &[RuntimeKind], found: &mut Vec<_>| {

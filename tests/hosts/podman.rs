@@ -470,3 +470,28 @@ fn what_removes_or_restarts_itself_is_as_after_a_checkpoint_of_podman_s() {
     run(b, "podman stop -t 0 gone >/dev/null");
     b.wait_until(&format!("{PODMAN}! podman container exists gone"));
 }
+
+#[test]
+fn a_container_of_podman_s_goes_on_as_a_plain_one_of_runc() {
+    if !possible() {
+        return;
+    }
+    let hosts = started("runc", "");
+    moved(&hosts, "");
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let before = last(a, &count(a, "c1"));
+    run(
+        b,
+        "ckpt import --runtime runc --name plain --bundle /data/there --netns new \
+         --root $(podman image mount localhost/counter) /data/c1.ckpt",
+    );
+    assert_counts(b, "/data/there/rootfs/count");
+    assert!(last(b, "/data/there/rootfs/count") > before);
+    let cat = "cat /usr/share/modified /usr/share/added /usr/share/emptied/new /vol/file /anon/file /dev/shm/segment";
+    let lines = b.run(&format!("runc exec plain sh -c '{cat}'"));
+    assert_eq!(lines.split_whitespace().collect::<Vec<_>>().join(" "), HELD);
+    b.run("! runc exec plain ls /usr/share/deleted /usr/share/emptied/old /vol/removed 2>/dev/null | grep .");
+    let served = b.run("runc exec plain wget -q -O - http://127.0.0.1/");
+    assert_eq!(served, "served");
+    assert_eq!(run(b, "podman ps -aq"), "", "podman has nothing to do with it");
+}

@@ -114,6 +114,7 @@ impl Inspected {
             bundle,
             created: self.created,
             spec,
+            lxc: None,
         })
     }
 
