@@ -155,6 +155,20 @@ pub fn describe(outline: &Outline) -> Result<Manifest, Error> {
     })
 }
 
+/// What podman says of the engine's side of a container, in its own documents.
+///
+/// # Errors
+/// [`Error::Json`] where one is not what podman writes.
+pub fn engine_of_podman(config: &[u8], spec: &Value, network: &[u8]) -> Result<Engine, Error> {
+    let config: Config = serde_json::from_slice(config).map_err(|source| Error::Json { entry: CONFIG, source })?;
+    Ok(Engine {
+        name: EngineName::Podman,
+        pod: pod(&config, spec, EngineName::Podman),
+        networks: networks(Some(network))?,
+        ports: ports(&config),
+    })
+}
+
 fn is_pre_dump(outline: &Outline) -> bool {
     let directory = Some(PRE_CHECKPOINT);
     outline.entries.iter().any(|entry| entry.path.directory() == directory)

@@ -146,6 +146,7 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Podman,
     Lxc,
 }
 
@@ -156,6 +157,7 @@ impl From<RuntimeArg> for Option<RuntimeKind> {
             RuntimeArg::Runc => Some(RuntimeKind::Runc),
             RuntimeArg::Crun => Some(RuntimeKind::Crun),
             RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
+            RuntimeArg::Podman => Some(RuntimeKind::Podman),
         }
     }
 }
