@@ -22,6 +22,7 @@ mod look;
 mod ls;
 mod memory;
 mod render;
+mod report;
 mod seal;
 mod signals;
 mod verify;
@@ -79,6 +80,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Verify(args) => verify::run(args, ui),
         Command::Inspect(args) => inspect::run(args, ui),
         Command::Diff(args) => diff::run(args, ui),
+        Command::Report(args) => report::run(args, ui),
         Command::List(args) => list::run(args, ui),
         Command::Memory(args) => memory::run(args, ui),
         Command::Ls(args) => ls::run(args, ui),

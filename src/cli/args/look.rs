@@ -34,6 +34,13 @@ Lines begin with + for what only B has, - for what only A has, ~ for what is not
 
 Exit status: 0 nothing is different, 1 something is, 2 and above they could not be compared.";
 
+const REPORT_EXAMPLES: &str = "Examples:
+  ckpt report web.ckpt -o web.html
+  ckpt report checkpoint-web.tar -o - > web.html
+
+The page needs no network and no other file: process tree, memory by process, address spaces, timeline, files, sockets, mounts. \
+It shows command lines, paths and addresses, and is readable for its owner alone.";
+
 /// Arguments of `ckpt list`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = LIST_EXAMPLES)]
@@ -63,6 +70,24 @@ pub struct DiffArgs {
     #[arg(long, visible_alias = "show-unchanged")]
     pub unchanged: bool,
     /// Compare the sizes of memory, not every page of it
+    #[arg(long)]
+    pub no_pages: bool,
+}
+
+/// Arguments of `ckpt report`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArgs {
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The page to write, or - for standard output; replaced if it is there
+    #[arg(short, long, value_name = "PAGE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Put environments into the page, too, which may hold secrets
+    #[arg(long)]
+    pub env: bool,
+    /// Do not read pages of memory to tell those of zeros
     #[arg(long)]
     pub no_pages: bool,
 }

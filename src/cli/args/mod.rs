@@ -22,7 +22,7 @@ pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
-pub use look::{DiffArgs, ListArgs, MemoryArgs};
+pub use look::{DiffArgs, ListArgs, MemoryArgs, ReportArgs};
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
@@ -113,6 +113,8 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Compare two checkpoints: processes, files, sockets, mounts, memory, configuration
     Diff(DiffArgs),
+    /// Write a page for a browser that shows a checkpoint
+    Report(ReportArgs),
     /// List the checkpoints in directories
     List(ListArgs),
     /// List the entries of an archive
