@@ -88,6 +88,7 @@ pub struct Reader<R: Read> {
     /// Content of the current entry that is in memory already.
     ready: io::Cursor<Vec<u8>>,
     parent: Option<String>,
+    scratch: Box<[u8]>,
 }
 
 impl<R: Read> Reader<R> {
@@ -113,6 +114,7 @@ impl<R: Read> Reader<R> {
             watch: Watch::default(),
             ready: io::Cursor::default(),
             parent: None,
+            scratch: vec![0; BUFFER].into(),
         })
     }
 
@@ -169,8 +171,9 @@ impl<R: Read> Reader<R> {
 
     fn skip(&mut self) -> Result<(), Error> {
         self.ready = io::Cursor::default();
-        let mut buffer = vec![0; BUFFER];
-        while self.read_content(&mut buffer)? > 0 {}
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while self.read_content(&mut scratch)? > 0 {}
+        self.scratch = scratch;
         self.images.take_in(std::mem::take(&mut self.watch));
         Ok(())
     }
