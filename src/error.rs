@@ -186,6 +186,9 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// Of a configuration of LXC.
+    #[error(transparent)]
+    Lxc(#[from] crate::lxc::Error),
     /// Of the cgroups.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
@@ -227,6 +230,7 @@ impl Error {
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Lxc(error) => error.kind(),
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,

@@ -27,9 +27,11 @@ pub const VOLUMES: &str = "volumes";
 
 /// Directory of podman's artifacts.
 pub const ARTIFACTS: &str = "artifacts";
+/// Directory of LXC's configuration files.
+pub const LXC: &str = "lxc";
 
 /// Directories that entries are in.
-pub const DIRECTORIES: [&str; 4] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES, ARTIFACTS];
+pub const DIRECTORIES: [&str; 5] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES, ARTIFACTS, LXC];
 
 /// Which names a [`Kind`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,13 +102,18 @@ const fn pages(directory: &'static str) -> Kind {
 ///
 /// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
 /// compressed while memory cannot.
-static KINDS: [Kind; 24] = [
+static KINDS: [Kind; 26] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
     one(&["bind.mounts"], limits::MAX_JSON),
     one(&["network.status"], limits::MAX_JSON),
     one(&["cgroup.json"], limits::MAX_JSON),
+    one(&["lxccg.img"], limits::MAX_JSON),
+    Kind {
+        max_size: limits::MAX_JSON,
+        ..images(LXC)
+    },
     pages(CHECKPOINT),
     images(CHECKPOINT),
     images(PRE_CHECKPOINT),

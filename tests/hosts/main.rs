@@ -19,6 +19,7 @@ mod foreign;
 mod formats;
 mod lazy;
 mod limits;
+mod lxc;
 mod options;
 mod safety;
 mod services;

@@ -237,7 +237,7 @@ impl Planner<'_> {
 }
 
 /// Options of a tmpfs that are set again. The list is closed, as the values come from the archive and go to mount(2).
-fn is_shm_option(option: &str) -> bool {
+pub(super) fn is_shm_option(option: &str) -> bool {
     match option.split_once('=') {
         None => matches!(
             option,
