@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use super::document::Documents;
+use super::document::{Documents, LOG_KEPT};
 use super::error::Error;
 use super::images::{Faults, Images, Watch};
-use super::names::{DIRECTORIES, DOCUMENTS, INVENTORY, OURS, PARENT, max_size};
+use super::names::{DIRECTORIES, DOCUMENTS, INVENTORY, LOG, OURS, PARENT, max_size};
 use super::stream::Stream;
 use crate::archive::limits::MAX_ENTRIES;
 use crate::archive::{ArchivePath, Codec, Limits};
@@ -228,8 +228,12 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         self.watch = self.images.watch(&entry.path, entry.size);
         let name = entry.path.as_str();
-        if DOCUMENTS.contains(&name) {
-            let mut text = vec![0; usize::try_from(entry.size).unwrap_or(0)];
+        let kept = match name {
+            LOG => entry.size.min(LOG_KEPT),
+            _ => entry.size,
+        };
+        if DOCUMENTS.contains(&name) || name == LOG {
+            let mut text = vec![0; usize::try_from(kept).unwrap_or(0)];
             let mut filled = 0;
             while filled < text.len() {
                 match self.tar.read_data(&mut text[filled..]).map_err(Error::of_tar)? {
