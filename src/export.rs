@@ -80,7 +80,7 @@ fn running(
     judge(request, &target, events)?;
     lxc::judge(&target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing::new(&*runtime, &target, events);
+    let failing = Failing::new(&*runtime, &target, &container.id, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
@@ -102,7 +102,7 @@ fn running(
         runtime.ended(&target.id);
     }
     Ok(Report {
-        container: target.id.clone(),
+        container: container.id.clone(),
         running,
         frozen: Some(taken.frozen),
         ..taken.report
