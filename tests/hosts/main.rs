@@ -22,6 +22,7 @@ mod lazy;
 mod limits;
 mod lxc;
 mod options;
+mod podman;
 mod safety;
 mod services;
 mod stream;

@@ -148,6 +148,7 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Podman,
     Lxc,
 }
 
@@ -158,6 +159,7 @@ impl From<RuntimeArg> for Option<RuntimeKind> {
             RuntimeArg::Runc => Some(RuntimeKind::Runc),
             RuntimeArg::Crun => Some(RuntimeKind::Crun),
             RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
+            RuntimeArg::Podman => Some(RuntimeKind::Podman),
         }
     }
 }
