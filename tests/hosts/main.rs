@@ -17,6 +17,7 @@ mod continuity;
 mod files;
 mod foreign;
 mod formats;
+mod inside;
 mod lazy;
 mod limits;
 mod lxc;
