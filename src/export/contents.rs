@@ -105,6 +105,11 @@ impl Contents {
         })
     }
 
+    /// Adds small entries, which come after those that all archives have.
+    pub(super) fn add_entries(&mut self, entries: Vec<(&'static str, Vec<u8>)>) {
+        self.lxc.extend(entries);
+    }
+
     /// Puts the parent's images beside the images directory, where CRIU looks for them; the path is relative to that.
     pub(super) fn place_parent(&self, beside: &Path) -> Result<Option<PathBuf>, Error> {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()

@@ -222,6 +222,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
 
+    /// Waits until the runtime has noticed that CRIU has ended the container `id`.
+    fn ended(&self, _id: &str) {}
+
     /// The container `id` when its restore has come to its end; `images` are CRIU's.
     ///
     /// # Errors
