@@ -115,6 +115,11 @@ impl Contents {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
     }
 
+    /// The file in which an engine keeps what the container says.
+    pub(super) fn engine_log(&self) -> Option<PathBuf> {
+        self.engine.as_ref()?.log.clone()
+    }
+
     /// Time of all entries, seconds since 1970.
     pub(super) const fn timestamp(&self) -> u64 {
         self.timestamp
@@ -177,7 +182,7 @@ fn add_json(writer: &mut Writer<Sink>, name: &'static str, value: &impl serde::S
     )
 }
 
-/// CRIU's log, of a very long one the end: its last lines say most.
+/// A log, of a very long one the end: its last lines say most.
 pub(super) fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
     let read = |file: &mut File| -> io::Result<Vec<u8>> {

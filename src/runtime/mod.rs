@@ -116,6 +116,8 @@ pub struct Engine {
     pub volumes: Vec<NamedVolume>,
     /// The file that holds the engine's configuration of it, there once the container is frozen.
     pub config: PathBuf,
+    /// What the container has written to its standard output, as the engine keeps it.
+    pub log: Option<PathBuf>,
     /// Its networks: by name, the address of its interface in each.
     pub network_status: serde_json::Value,
 }
