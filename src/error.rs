@@ -183,6 +183,9 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// Of the network links.
+    #[error(transparent)]
+    Links(#[from] crate::links::Error),
     /// Of the cgroups.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
@@ -224,6 +227,7 @@ impl Error {
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
             Self::Host(error) => error.kind(),
+            Self::Links(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,

@@ -29,6 +29,7 @@
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
 //! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
+//! | [`links`] | the host's ends of a container's network links: cut off and brought back |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
@@ -43,6 +44,7 @@ pub mod event;
 pub mod export;
 pub mod host;
 pub mod import;
+pub mod links;
 pub mod lxc;
 pub mod manifest;
 pub mod mounts;
