@@ -3,7 +3,6 @@
 //! [`plan`] may run before the container is frozen: it decides, finds the layers of an overlay and takes their identity,
 //! none of which a running container can change. [`Plan::capture`] runs while it is frozen.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use super::overlay::Overlay;
 use super::{DELETED_FILES, Error, Part, ROOTFS, ROOTFS_DIFF, chain, warnings};
 use crate::manifest::RootfsMode;
 use crate::mounts::MountTable;
-use crate::tree::{self, Changes, Layers, Namespace, Packer, TreePath, deleted, open_root};
+use crate::tree::{self, Changes, Layers, Namespace, Packer, Transient, TreePath, deleted, open_root};
 
 /// How much of a root file system the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -207,7 +206,7 @@ impl Plan {
 
 impl Capture {
     fn add_tree(&mut self, name: &str, rootfs: &Path, packer: Packer) -> Result<(), Error> {
-        let measured = packer.ignore(is_criu_s).measure().map_err(pack_error(rootfs))?;
+        let measured = packer.leave_out(CRIU_S).measure().map_err(pack_error(rootfs))?;
         self.warnings.extend(warnings(name, measured.report()));
         self.parts.push(Part::tree(name, rootfs, measured));
         Ok(())
@@ -217,7 +216,7 @@ impl Capture {
         let mut changes = Changes::new(upper, namespace);
         let merged = view(rootfs)?;
         let paths = changes
-            .deleted(view(rootfs)?, lower, is_criu_s)
+            .deleted(view(rootfs)?, lower, CRIU_S)
             .map_err(pack_error(rootfs))?;
         self.add_tree(ROOTFS_DIFF, rootfs, Packer::selecting(merged, changes))?;
         // Podman, too, has this entry only when something was deleted.
@@ -228,13 +227,15 @@ impl Capture {
     }
 }
 
-/// Whether a name is one that CRIU makes in the container while it dumps, and takes away again: a place to look at mounts
-/// that are hidden (`mkdtemp` of `cr-tmpfs.XXXXXX` in /tmp, or in / where there is none).
-fn is_criu_s(directory: &TreePath, name: &CStr) -> bool {
-    let place = directory.is_root() || directory.as_bytes() == b"tmp";
-    let suffix = name.to_bytes().strip_prefix(b"cr-tmpfs.");
-    place && suffix.is_some_and(|suffix| suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric))
-}
+/// What CRIU makes in the container while it dumps, and takes away again: a place to look at mounts that are hidden (`mkdtemp`
+/// of `cr-tmpfs.XXXXXX` in /tmp, or in / where there is none).
+const CRIU_S: Transient = Transient {
+    places: |directory| directory.is_root() || directory.as_bytes() == b"tmp",
+    names: |name| {
+        let suffix = name.to_bytes().strip_prefix(b"cr-tmpfs.");
+        suffix.is_some_and(|suffix| suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric))
+    },
+};
 
 /// Opens a root file system without what is mounted on directories in it: a clone of its mount alone where that is
 /// allowed, so that files behind mount points are seen; else the path itself, where mount points are then not entered.

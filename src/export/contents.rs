@@ -11,7 +11,7 @@ use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host;
-use crate::manifest::{Manifest, RootfsMode};
+use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RuntimeKind};
 use crate::runtime::{Runtime, Target};
@@ -93,11 +93,6 @@ impl Contents {
     /// Puts the parent's images beside the images directory, where CRIU looks for them; the path is relative to that.
     pub(super) fn place_parent(&self, beside: &Path) -> Result<Option<PathBuf>, Error> {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
-    }
-
-    /// Whether anything of the root file system is taken.
-    pub(super) fn takes_rootfs(&self) -> bool {
-        self.manifest.filesystem.rootfs != RootfsMode::None
     }
 
     /// Time of all entries, seconds since 1970.
