@@ -186,6 +186,9 @@ pub enum Error {
     /// Of the network links.
     #[error(transparent)]
     Links(#[from] crate::links::Error),
+    /// Of a configuration of LXC.
+    #[error(transparent)]
+    Lxc(#[from] crate::lxc::Error),
     /// Of the cgroups.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
@@ -226,6 +229,7 @@ impl Error {
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Lxc(error) => error.kind(),
             Self::Host(error) => error.kind(),
             Self::Links(error) => error.kind(),
             Self::Capture(error) => error.kind(),

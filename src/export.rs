@@ -8,6 +8,7 @@ mod files;
 mod foreign;
 mod frozen;
 mod images;
+mod lxc;
 mod parent;
 mod place;
 mod records;
@@ -73,7 +74,11 @@ fn running(
         total: None,
     });
     let (runtime, target) = runtime::find(container)?;
+    let mut request = request.clone();
+    runtime.fix(&mut request.dump);
+    let request = &request;
     judge(request, &target, events)?;
+    lxc::judge(&target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
     let failing = Failing::new(&*runtime, &target, events);
 

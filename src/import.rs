@@ -3,6 +3,7 @@
 mod contents;
 mod describe;
 mod lazy;
+mod lxc;
 mod restore;
 mod thin;
 
@@ -12,10 +13,11 @@ use crate::cgroup::CgroupRecord;
 use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::request::ImportRequest;
 use crate::rewrite::plan::RestoreCommand;
-use crate::rewrite::{self, Inputs, Plan, Spec};
+use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
 
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
@@ -79,6 +81,8 @@ trait Opened: rewrite::Contents {
     fn manifest(&self) -> &Manifest;
     fn spec(&self) -> &Spec;
     fn cgroups(&self) -> Option<&CgroupRecord>;
+    /// The configuration of a container of LXC.
+    fn lxc(&self) -> Option<&Source>;
     /// The memory that is yet to follow when the images are placed; `None` where it is among them.
     fn memory(&mut self) -> Option<Memory>;
     /// Where the images are that the plan has in `directory`.
@@ -102,6 +106,10 @@ impl Opened for Archive<'_> {
         self.cgroups.as_ref()
     }
 
+    fn lxc(&self) -> Option<&Source> {
+        self.lxc.as_ref()
+    }
+
     fn memory(&mut self) -> Option<Memory> {
         None
     }
@@ -121,8 +129,14 @@ fn run(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Outcome, Error> {
-    clear_abandoned(request, archive.manifest(), events);
-    let plan = rehearse(request, archive.manifest(), archive.spec(), archive.cgroups())?;
+    clear_abandoned(request, &archive, events)?;
+    let plan = rehearse(
+        request,
+        archive.manifest(),
+        archive.spec(),
+        archive.cgroups(),
+        archive.lxc(),
+    )?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -180,34 +194,46 @@ pub fn rehearse(
     manifest: &Manifest,
     spec: &Spec,
     record: Option<&CgroupRecord>,
+    source: Option<&Source>,
 ) -> Result<Plan, Error> {
+    let here = source.map(|source| lxc::host(request, source)).transpose()?;
     let cgroups = describe::summary(record);
     let inputs = Inputs {
         manifest,
         spec,
         cgroups: &cgroups,
         request,
+        lxc: source
+            .zip(here.as_ref())
+            .map(|(source, here)| LxcInputs { source, here }),
     };
     let host = describe::host(inputs)?;
     let mut plan = rewrite::plan(inputs, &host).map_err(rewrite::Error::from)?;
-    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits) {
+    // The configuration of a container of LXC is its administrator's: what was set beside it is set again, not written there.
+    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits && source.is_none()) {
         describe::add_limits(&mut plan, record)?;
     }
     Ok(plan)
 }
 
 /// An import into this bundle that was killed left what nobody needs and would be refused for.
-fn clear_abandoned(request: &ImportRequest, manifest: &Manifest, events: &dyn Events) {
+fn clear_abandoned(request: &ImportRequest, archive: &impl Opened, events: &dyn Events) -> Result<(), Error> {
     if request.dry_run {
-        return;
+        return Ok(());
     }
+    let manifest = archive.manifest();
     let name = request.name.as_deref().unwrap_or(&manifest.container.id);
-    let by_name = || rewrite::Name::new(name).map(|name| rewrite::Layout::of(&name).bundle().to_owned());
-    let Some(bundle) = request.bundle.clone().or_else(by_name) else {
-        return;
+    let bundle = match (archive.lxc(), &request.bundle) {
+        (Some(source), _) => lxc::host(request, source)?.lxcpath.join(name),
+        (None, Some(bundle)) => bundle.clone(),
+        (None, None) => match rewrite::Name::new(name) {
+            Some(name) => rewrite::Layout::of(&name).bundle().to_owned(),
+            None => return Ok(()),
+        },
     };
     for failure in lazy::clear_abandoned(request, manifest, name, &bundle) {
         let message = format!("left behind by an import that was killed: {failure}");
         events.emit(Event::Warning { message });
     }
+    Ok(())
 }

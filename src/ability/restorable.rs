@@ -7,6 +7,7 @@ use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
 use crate::host::{self, HostFacts};
 use crate::import;
+use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Plan, Refusal, Spec};
@@ -20,6 +21,8 @@ pub struct Candidate<'a> {
     pub spec: &'a Spec,
     /// Its cgroup record.
     pub cgroups: Option<&'a CgroupRecord>,
+    /// The configuration of a container of LXC.
+    pub lxc: Option<&'a Source>,
     /// Bytes of all entries together.
     pub content_bytes: u64,
 }
@@ -44,7 +47,13 @@ pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &Hos
 
 /// What the import itself would say.
 fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<Check>, Error> {
-    let rehearsal = import::rehearse(request, candidate.manifest, candidate.spec, candidate.cgroups);
+    let rehearsal = import::rehearse(
+        request,
+        candidate.manifest,
+        candidate.spec,
+        candidate.cgroups,
+        candidate.lxc,
+    );
     match rehearsal {
         Ok(plan) => Ok(planned(&plan, candidate.content_bytes)),
         Err(Error::Rewrite(rewrite::Error::Refused(refusals))) => Ok(refusals.iter().map(refused).collect()),

@@ -25,8 +25,11 @@ pub const PRE_CHECKPOINT: &str = "pre-checkpoint";
 /// Directory of the volumes' tar files.
 pub const VOLUMES: &str = "volumes";
 
+/// Directory of LXC's configuration files.
+pub const LXC: &str = "lxc";
+
 /// Directories that entries are in.
-pub const DIRECTORIES: [&str; 3] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES];
+pub const DIRECTORIES: [&str; 4] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES, LXC];
 
 /// Which names a [`Kind`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +100,18 @@ const fn pages(directory: &'static str) -> Kind {
 ///
 /// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
 /// compressed while memory cannot.
-static KINDS: [Kind; 18] = [
+static KINDS: [Kind; 20] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
     one(&["bind.mounts"], limits::MAX_JSON),
     one(&["network.status"], limits::MAX_JSON),
     one(&["cgroup.json"], limits::MAX_JSON),
+    one(&["lxccg.img"], limits::MAX_JSON),
+    Kind {
+        max_size: limits::MAX_JSON,
+        ..images(LXC)
+    },
     pages(CHECKPOINT),
     images(CHECKPOINT),
     images(PRE_CHECKPOINT),

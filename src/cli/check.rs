@@ -16,12 +16,14 @@ use crate::archive::limits::MAX_JSON;
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
 use crate::host::HostFacts;
+use crate::lxc::Source;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Spec};
 
 /// The entries that decide, beside the manifest.
 const SPEC: &str = "spec.dump";
 const CGROUPS: &str = "cgroup.json";
+const LXC: &str = "lxc/";
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
@@ -48,15 +50,18 @@ pub fn run(args: CheckArgs, ui: &Ui) -> Outcome {
 fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Stop> {
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let summary = archive.read(&|name| [SPEC, CGROUPS].contains(&name), &mut |name, _, content| {
-        let mut text = Vec::new();
-        content
-            .take(MAX_JSON)
-            .read_to_end(&mut text)
-            .map_err(|error| archive.fail_read(error))?;
-        texts.insert(name.to_owned(), text);
-        Ok(())
-    })?;
+    let summary = archive.read(
+        &|name| [SPEC, CGROUPS].contains(&name) || name.starts_with(LXC),
+        &mut |name, _, content| {
+            let mut text = Vec::new();
+            content
+                .take(MAX_JSON)
+                .read_to_end(&mut text)
+                .map_err(|error| archive.fail_read(error))?;
+            texts.insert(name.to_owned(), text);
+            Ok(())
+        },
+    )?;
     let fail = |error: Error| {
         Stop::from(Failure::new(
             format!("cannot check {}", archive.name()),
@@ -68,10 +73,12 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let spec = Spec::parse(spec).map_err(|error| fail(rewrite::Error::from(error).into()))?;
     let cgroups = texts.get(CGROUPS).map(|text| CgroupRecord::from_json(text));
     let cgroups = cgroups.transpose().map_err(|error| fail(error.into()))?;
+    let lxc = Source::read(|name| Ok::<_, Error>(texts.get(name).cloned())).map_err(fail)?;
     let candidate = Candidate {
         manifest: &summary.manifest,
         spec: &spec,
         cgroups: cgroups.as_ref(),
+        lxc: lxc.as_ref(),
         content_bytes: summary.content_bytes,
     };
     ability::restorable(&candidate, request, here).map_err(fail)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use super::parent::Parent;
-use super::{describe, records};
+use super::{describe, lxc, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
@@ -27,6 +27,7 @@ pub(super) struct Contents {
     timestamp: u64,
     files: Files,
     cgroup_of: Option<i32>,
+    lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
 }
 
@@ -60,6 +61,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: Some(target.pid),
+            lxc: lxc::entries(target)?,
             parent,
         })
     }
@@ -86,6 +88,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: None,
+            lxc: Vec::new(),
             parent: None,
         })
     }
@@ -103,6 +106,9 @@ impl Contents {
     /// Writes the entries before memory; what is left are the files.
     pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
+        for (name, content) in &self.lxc {
+            add(writer, name, content)?;
+        }
         Ok(self.files)
     }
 }

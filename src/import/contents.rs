@@ -13,6 +13,7 @@ use crate::cgroup::CgroupRecord;
 use crate::criu::{self, Hook, ImageNetns, WorkDir};
 use crate::error::Error;
 use crate::event::Events;
+use crate::lxc;
 use crate::manifest::Manifest;
 use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
@@ -35,6 +36,7 @@ pub(super) struct Archive<'a> {
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
     pub(super) cgroups: Option<CgroupRecord>,
+    pub(super) lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
     interrupted: Hook<'a>,
@@ -92,12 +94,14 @@ impl<'a> Archive<'a> {
             .read("cgroup.json", MAX_JSON)?
             .map(|text| CgroupRecord::from_json(&text))
             .transpose()?;
+        let lxc = super::lxc::source(&manifest, |name, limit| Ok(staged.read(name, limit)?))?;
         Ok(Self {
             staged,
             parents,
             manifest,
             spec,
             cgroups,
+            lxc,
             threads: request.threads,
             pages: request.pages.clone(),
             interrupted,

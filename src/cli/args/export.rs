@@ -9,7 +9,7 @@ use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, RuntimeArg, value};
 use crate::archive::{Compression, Level};
 use crate::manifest::DumpOptions;
-use crate::request::{ContainerRef, ExportRequest, RootfsChoice, RuntimeKind, Subject};
+use crate::request::{ContainerRef, ExportRequest, RootfsChoice, Subject};
 
 const EXAMPLES: &str = "Examples:
   ckpt export web -o web.ckpt                      stop web and keep it as a file
@@ -53,6 +53,10 @@ struct RuntimeArgs {
     /// The runtime's state directory, if it is not the usual one
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     runtime_root: Option<PathBuf>,
+    /// The directory of LXC's containers (lxc-* -P), if it is not the one that LXC is configured with
+    #[arg(short = 'P', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    #[arg(conflicts_with = "runtime_root")]
+    lxcpath: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -185,7 +189,7 @@ impl TryFrom<ExportArgs> for ExportRequest {
 }
 
 fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArgs) -> Result<Subject, UsageError> {
-    let kind: Option<RuntimeKind> = runtime.runtime.into();
+    let (kind, state_root) = super::runtime_of(runtime.runtime, runtime.runtime_root, runtime.lxcpath)?;
     match (container, &foreign.images, &foreign.bundle) {
         (_, Some(images), Some(bundle)) => Ok(Subject::Images {
             images: images.clone(),
@@ -196,7 +200,7 @@ fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArg
             // The argument group has made sure of one of the two; an empty name is refused by every runtime.
             id: container.unwrap_or_default(),
             runtime: kind,
-            state_root: runtime.runtime_root,
+            state_root,
         })),
     }
 }
@@ -258,6 +262,7 @@ mod tests {
     use super::super::{Cli, Command};
     use super::*;
     use crate::request::Output;
+    use crate::request::RuntimeKind;
 
     fn parse(line: &str) -> Result<ExportArgs, clap::Error> {
         let words = ["ckpt", "export"].into_iter().chain(line.split_whitespace());

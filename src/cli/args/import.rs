@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::lxc::LxcArgs;
 use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, ImagesInArg, RuntimeArg, value};
-use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions, RuntimeKind};
+use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
 
 const EXAMPLES: &str = "Examples:
   ckpt import web.ckpt --dry-run                   what would be done, step by step
@@ -65,6 +66,8 @@ pub struct ImportArgs {
     host: HostArgs,
     #[command(flatten)]
     allow: AllowArgs,
+    #[command(flatten)]
+    lxc: LxcArgs,
     #[command(flatten)]
     restore: RestoreArgs,
 }
@@ -203,7 +206,11 @@ impl TryFrom<ImportArgs> for ImportRequest {
     type Error = UsageError;
 
     fn try_from(args: ImportArgs) -> Result<Self, UsageError> {
-        let runtime: Option<RuntimeKind> = args.runtime.runtime.into();
+        let (runtime, state_root) = super::runtime_of(
+            args.runtime.runtime,
+            args.runtime.runtime_root,
+            args.lxc.lxcpath.clone(),
+        )?;
         if args.allow.allow_other_runtime && runtime.is_none() {
             return Err(UsageError::OtherRuntimeWithoutName);
         }
@@ -213,7 +220,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             name: args.name,
             runtime,
             allow_other_runtime: args.allow.allow_other_runtime,
-            state_root: args.runtime.runtime_root,
+            state_root,
             bundle: args.files.bundle,
             root: args.files.root,
             ignore_rootfs: args.files.ignore_rootfs,
@@ -238,6 +245,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             dry_run: args.dry_run,
             no_restore: args.no_restore,
             images_in: args.images_in.into(),
+            lxc: args.lxc.into(),
         })
     }
 }
@@ -289,7 +297,7 @@ mod tests {
 
     use super::super::{Cli, Command};
     use super::*;
-    use crate::request::Input;
+    use crate::request::{Input, RuntimeKind};
 
     fn parse(line: &str) -> Result<ImportArgs, clap::Error> {
         let words = ["ckpt", "import"].into_iter().chain(line.split_whitespace());

@@ -7,13 +7,14 @@
 mod export;
 mod generate;
 mod import;
+mod lxc;
 mod read;
 mod usage;
 pub(super) mod value;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::request::ImagesIn;
+use crate::request::{ImagesIn, RuntimeKind};
 
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
@@ -131,15 +132,30 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Lxc,
 }
 
-impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
+impl From<RuntimeArg> for Option<RuntimeKind> {
     fn from(arg: RuntimeArg) -> Self {
         match arg {
             RuntimeArg::Auto => None,
-            RuntimeArg::Runc => Some(crate::request::RuntimeKind::Runc),
-            RuntimeArg::Crun => Some(crate::request::RuntimeKind::Crun),
+            RuntimeArg::Runc => Some(RuntimeKind::Runc),
+            RuntimeArg::Crun => Some(RuntimeKind::Crun),
+            RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
         }
+    }
+}
+
+/// The runtime and its state directory: a directory of LXC's containers makes it LXC.
+fn runtime_of(
+    runtime: RuntimeArg,
+    root: Option<std::path::PathBuf>,
+    lxcpath: Option<std::path::PathBuf>,
+) -> Result<(Option<RuntimeKind>, Option<std::path::PathBuf>), UsageError> {
+    match (runtime.into(), lxcpath) {
+        (kind, None) => Ok((kind, root)),
+        (None | Some(RuntimeKind::Lxc), Some(path)) => Ok((Some(RuntimeKind::Lxc), Some(path))),
+        (Some(_), Some(_)) => Err(UsageError::LxcPathOfOther),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RuntimeArg, value};
-use crate::request::{ImagesIn, ImportRequest, MapMount, Netns, RestoreOptions};
+use crate::request::{ImagesIn, ImportRequest, LxcOptions, MapMount, Netns, RestoreOptions};
 
 const VERIFY_EXAMPLES: &str = "Examples:
   ckpt verify web.ckpt && echo good
@@ -167,6 +167,7 @@ impl CheckArgs {
             dry_run: true,
             no_restore: false,
             images_in: ImagesIn::Auto,
+            lxc: LxcOptions::default(),
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::criu::lazy::{PageMap, PageSource, SourceError, eager_parts};
 use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
 use crate::import::Opened;
+use crate::lxc;
 use crate::manifest::Manifest;
 use crate::request::{ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
@@ -37,6 +38,7 @@ pub(in crate::import) struct LazyArchive<'a> {
     manifest: Manifest,
     spec: Spec,
     cgroups: Option<CgroupRecord>,
+    lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     map: PageMap,
     pages: HashMap<u32, EntryAt>,
@@ -81,12 +83,17 @@ impl<'a> LazyArchive<'a> {
             .map(|_| archive.read("cgroup.json", MAX_JSON))
             .transpose()?;
         let cgroups = cgroups.map(|text| CgroupRecord::from_json(&text)).transpose()?;
+        let lxc = crate::import::lxc::source(&manifest, |name, limit| {
+            let there = frames.entry(name).map(|_| archive.read(name, limit));
+            Ok(there.transpose()?)
+        })?;
         Ok(Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,
             manifest,
             spec,
             cgroups,
+            lxc,
             threads: request.threads,
             map: PageMap::default(),
             pages: HashMap::new(),
@@ -188,6 +195,10 @@ impl Opened for LazyArchive<'_> {
 
     fn cgroups(&self) -> Option<&CgroupRecord> {
         self.cgroups.as_ref()
+    }
+
+    fn lxc(&self) -> Option<&lxc::Source> {
+        self.lxc.as_ref()
     }
 
     fn memory(&mut self) -> Option<Memory> {

@@ -66,6 +66,10 @@ impl Run<'_, '_> {
                 owner,
                 external_netns,
             } => self.place_images(path, *owner, *external_netns),
+            Step::WriteFstab { path } => {
+                let fstab = self.plan.lxc.as_ref().and_then(|lxc| lxc.fstab.as_deref());
+                self.write(path, fstab.unwrap_or_default().as_bytes())
+            }
             Step::WriteConfig { path } => self.write_config(path),
             Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
             Step::Restore(_) | Step::LoopbackUp | Step::ApplyLimits { .. } => Ok(()),
@@ -283,6 +287,16 @@ impl Run<'_, '_> {
     }
 
     fn write_config(&mut self, path: &Path) -> Result<(), Fault> {
+        if let Some(lxc) = &self.plan.lxc {
+            return self.write(path, lxc.config.as_bytes());
+        }
+        let text = serde_json::to_vec_pretty(&self.plan.config).map_err(std::io::Error::from);
+        let mut text = text.map_err(Fault::std("write", path))?;
+        text.push(b'\n');
+        self.write(path, &text)
+    }
+
+    fn write(&mut self, path: &Path, text: &[u8]) -> Result<(), Fault> {
         let write = || -> std::io::Result<()> {
             // It may hold secrets in the environment: root only.
             let mut file = std::fs::OpenOptions::new()
@@ -290,8 +304,7 @@ impl Run<'_, '_> {
                 .create_new(true)
                 .mode(0o600)
                 .open(path)?;
-            serde_json::to_writer_pretty(&mut file, &self.plan.config)?;
-            file.write_all(b"\n")
+            file.write_all(text)
         };
         self.undo.note(Made::File(path.to_owned()));
         write().map_err(Fault::std("write", path))

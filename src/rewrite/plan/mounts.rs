@@ -12,7 +12,7 @@ use crate::rewrite::spec::{clean, mounts, mounts::Mount, mounts::MountKind};
 /// Where containers have POSIX shared memory.
 const SHM: &str = "/dev/shm";
 /// Name of a file that travels, in the directory of its own that it is put into.
-const FILE_NAME: &str = "content";
+pub(super) const FILE_NAME: &str = "content";
 /// Options of a /dev/shm whose own are not known: what runc and crun give a container.
 const DEFAULT_SHM: &[&str] = &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"];
 
@@ -234,7 +234,7 @@ impl Planner<'_> {
 }
 
 /// Options of a tmpfs that are set again. The list is closed, as the values come from the archive and go to mount(2).
-fn is_shm_option(option: &str) -> bool {
+pub(super) fn is_shm_option(option: &str) -> bool {
     match option.split_once('=') {
         None => matches!(
             option,

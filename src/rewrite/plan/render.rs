@@ -22,20 +22,29 @@ impl Plan {
         lines.push("steps:".to_owned());
         let steps = self.steps.iter().enumerate();
         lines.extend(steps.map(|(index, step)| format!("  {:>2}. {}", index + 1, describe(step))));
-        lines.push("changes of config.json:".to_owned());
-        lines.extend(
-            self.changes
-                .iter()
-                .map(|change| format!("  {}", describe_change(change))),
-        );
-        if self.changes.is_empty() {
-            lines.push("  none".to_owned());
-        }
+        lines.extend(self.change_lines());
         if !self.warnings.is_empty() {
             lines.push("warnings:".to_owned());
             lines.extend(self.warnings.iter().map(|warning| format!("  {warning}")));
         }
         lines
+    }
+
+    fn change_lines(&self) -> Vec<String> {
+        let (heading, changes): (_, Vec<String>) = match &self.lxc {
+            Some(lxc) => {
+                let shown = lxc.changes.iter().map(ToString::to_string);
+                let lines = shown.flat_map(|change| change.lines().map(str::to_owned).collect::<Vec<_>>());
+                ("changes of the configuration:", lines.collect())
+            }
+            None => (
+                "changes of config.json:",
+                self.changes.iter().map(describe_change).collect(),
+            ),
+        };
+        let none = changes.is_empty().then(|| "none".to_owned());
+        let lines = changes.into_iter().chain(none).map(|line| format!("  {line}"));
+        std::iter::once(heading.to_owned()).chain(lines).collect()
     }
 
     /// The plan as JSON; `schema/import-plan-v1.schema.json` describes it.
@@ -111,6 +120,7 @@ fn describe(step: &Step) -> String {
             };
             format!("put CRIU's images into {}{owner}{netns}", shown(path))
         }
+        Step::WriteFstab { path } => format!("write {}", shown(path)),
         Step::WriteConfig { path } => format!("write {}", shown(path)),
         Step::Restore(command) => describe_restore(command),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),

@@ -109,6 +109,11 @@ pub enum Step {
         /// are changed to call it external.
         external_netns: bool,
     },
+    /// The fstab of a container of LXC, changed.
+    WriteFstab {
+        /// The file.
+        path: PathBuf,
+    },
     /// The changed configuration.
     WriteConfig {
         /// The file.
@@ -136,7 +141,7 @@ impl Step {
 /// The restore, as parameters for the runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RestoreCommand {
-    /// The runtime, `runc` or `crun`.
+    /// The runtime, `runc`, `crun` or `lxc`.
     pub runtime: &'static str,
     /// The container's name.
     pub name: Name,
