@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::links;
+
 /// Longest request that a script may send, bytes.
 const REQUEST_LIMIT: u64 = 256;
 /// How long a connected script may take to say what it wants. It writes at once; only a stranger would not.
@@ -109,6 +111,15 @@ fn shell_word(word: &str) -> String {
 /// # Errors
 /// Any failure, and any answer but yes, is an error: the caller exits with a status other than 0.
 pub fn run_action(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
+    let answer = ask(socket, action, init_pid);
+    if answer.is_err() {
+        // A ckpt that was killed while the container was cut off cannot put that back. CRIU resumes the container next.
+        links::heal(&socket.with_file_name(links::RECORD))?;
+    }
+    answer
+}
+
+fn ask(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(format!("{action} {}\n", init_pid.unwrap_or("-")).as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
@@ -129,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(answer: impl FnOnce(Action) + Send) -> io::Result<()> {
+    fn answered(answer: impl FnOnce(Action) + Send) -> io::Result<()> {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -142,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_accepted_action_is_a_yes() {
-        ask(|action| {
+        answered(|action| {
             assert_eq!((action.kind(), action.init_pid()), (ActionKind::PostDump, Some(17)));
             action.accept().unwrap();
         })
@@ -151,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_dropped_action_is_a_no() {
-        assert!(ask(drop).is_err());
+        assert!(answered(drop).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! the network of all others. LXC, when it starts a container, gives both ends the same MTU, and the host's end an address
 //! that begins with `fe`; here the same is done.
 
-use super::{BRIDGE, Error, HostEnd, here, inside, pairs};
+use super::{Error, HostEnd, here, inside, is_bridge, pairs};
 use crate::sys::rtnetlink::{Change, Interface, Netlink};
 
 /// First byte of the hardware address of a host's end: higher than those of real cards, so no bridge takes it for its own.
@@ -142,7 +142,7 @@ fn steps<'a>(
 fn bridge_index(name: &str, wanted: &Wanted, here: &[Interface]) -> Result<u32, Error> {
     let (inside, bridge) = (wanted.inside.clone(), name.to_owned());
     match here.iter().find(|interface| interface.name == name) {
-        Some(found) if found.kind.as_deref() == Some(BRIDGE) => Ok(found.index),
+        Some(found) if is_bridge(found) => Ok(found.index),
         Some(found) => Err(Error::NotABridge {
             inside,
             bridge,

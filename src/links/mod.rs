@@ -155,6 +155,12 @@ pub fn here() -> Result<Vec<Interface>, Error> {
         .map_err(Error::Host)
 }
 
+/// Whether an interface is a bridge that ends of veth pairs can be put into.
+#[must_use]
+pub fn is_bridge(interface: &Interface) -> bool {
+    interface.kind.as_deref() == Some(BRIDGE)
+}
+
 fn inside(pid: i32) -> Result<Vec<Interface>, Error> {
     let look = || {
         let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
@@ -186,7 +192,7 @@ fn host_end(inside: &str, end: &Interface, here: &[Interface]) -> HostEnd {
         mtu: end.mtu,
         address: end.address.clone(),
         bridge: master
-            .filter(|master| master.kind.as_deref() == Some(BRIDGE))
+            .filter(|master| is_bridge(master))
             .map(|master| master.name.clone()),
     }
 }
