@@ -54,7 +54,6 @@ impl Contents {
         let timestamp = describe::timestamp(request);
         let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
         manifest.parent = parent.as_ref().map(Parent::identity);
-        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -80,8 +79,7 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let mut manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
-        describe::files(&mut manifest, &files);
+        let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -104,7 +102,9 @@ impl Contents {
     }
 
     /// Writes the entries before memory; what is left are the files.
-    pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+    pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+        self.files.settle()?;
+        describe::files(&mut self.manifest, &self.files);
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
         for (name, content) in &self.lxc {
             add(writer, name, content)?;

@@ -114,6 +114,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The freezer could not be used.
+    #[error("opening or closing the freezer of container {id:?}")]
+    Freezer {
+        /// The container.
+        id: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A configuration of LXC that is not read.
     #[error(transparent)]
     Lxc(#[from] crate::lxc::Error),

@@ -8,6 +8,7 @@
 //! `lxc-checkpoint` either.
 
 mod describe;
+mod freezer;
 mod source;
 
 use std::fs;
@@ -20,6 +21,8 @@ use std::process::Command;
 use super::command::{checked, failed, output};
 use super::oci::check_id;
 use super::{Checkpoint, Error, Invocation, PagesTo, Restore, Runtime, Target};
+use freezer::Freezer;
+
 use crate::criu::{Logs, OptionFile};
 use crate::lxc::{Context, Effective, Finding, Source, judge};
 use crate::manifest::DumpOptions;
@@ -31,6 +34,8 @@ pub use source::{included, includes_of_host, major};
 const NAME: &str = "lxc";
 /// The program without which nothing works.
 const CHECKPOINT: &str = "lxc-checkpoint";
+/// What the monitor of a restored container logs into, in the container's directory.
+const MONITOR_LOG: &str = "monitor.log";
 /// How CRIU is told to treat cgroups, always.
 const CGROUPS_MODE: &str = "full";
 
@@ -102,7 +107,20 @@ impl Lxc {
             }
             return Err(failed(&command, &output));
         }
-        Ok(parse_state(&said))
+        Ok(parse_state(&said).map(asked_of_the_kernel))
+    }
+
+    /// Opens or closes the freezer, where that is not done yet.
+    fn freeze(&self, id: &str, close: bool) -> Result<(), Error> {
+        let freezer = self.state(id)?.and_then(|(_, pid)| Freezer::of(pid));
+        let Some(freezer) = freezer.filter(|freezer| freezer.is_closed() != close) else {
+            return Ok(());
+        };
+        let done = if close { freezer.close() } else { freezer.open() };
+        done.map_err(|source| Error::Freezer {
+            id: id.to_owned(),
+            source,
+        })
     }
 
     fn facts(&self, id: &str, directory: &Path) -> Result<LxcFacts, Error> {
@@ -141,6 +159,17 @@ fn parse_state(said: &str) -> Option<(String, i32)> {
     };
     let pid = field("PID:").and_then(|pid| pid.parse().ok()).unwrap_or(0);
     Some((status, pid))
+}
+
+/// Of a container that runs, frozen or not, the kernel knows best which.
+fn asked_of_the_kernel((status, pid): (String, i32)) -> (String, i32) {
+    let freezer = Freezer::of(pid).filter(|_| matches!(status.as_str(), "running" | "paused"));
+    let status = match freezer.map(|freezer| freezer.is_closed()) {
+        Some(true) => "paused".to_owned(),
+        Some(false) => "running".to_owned(),
+        None => status,
+    };
+    (status, pid)
 }
 
 fn logs(work: &Path, criu: &str) -> Logs {
@@ -277,7 +306,9 @@ impl Runtime for Lxc {
         unsupported(!options.empty_ns.is_empty(), "--empty-ns")?;
         unsupported(request.console_socket.is_some(), "--console-socket")?;
         check_cgroups_mode(options.manage_cgroups_mode.as_deref())?;
-        let logs = logs(request.work, "restore.log");
+        let mut logs = logs(request.work, "restore.log");
+        // LXC's monitor goes on writing there as long as the container runs.
+        logs.runtime = request.bundle.join(MONITOR_LOG);
         lead_log(request.images, &logs.criu)?;
         let mut command = self.checkpointing(request.id, request.images, &logs);
         command.arg("-r");
@@ -329,12 +360,14 @@ impl Runtime for Lxc {
 
     fn resume(&self, id: &str) -> Result<(), Error> {
         check_id(id)?;
-        checked(&mut self.command("lxc-unfreeze", id)).map(drop)
+        checked(&mut self.command("lxc-unfreeze", id))?;
+        self.freeze(id, false)
     }
 
     fn pause(&self, id: &str) -> Result<(), Error> {
         check_id(id)?;
-        checked(&mut self.command("lxc-freeze", id)).map(drop)
+        checked(&mut self.command("lxc-freeze", id))?;
+        self.freeze(id, true)
     }
 
     /// Ends it. Its files are those of whoever made them.

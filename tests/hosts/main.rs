@@ -18,6 +18,7 @@ mod files;
 mod formats;
 mod lazy;
 mod limits;
+mod lxc;
 mod options;
 mod safety;
 mod services;
