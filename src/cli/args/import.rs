@@ -419,6 +419,10 @@ mod tests {
             request("f --allow-other-runtime").unwrap_err(),
             UsageError::OtherRuntimeWithoutName
         );
+        assert_eq!(
+            request("f --runtime runc -P /x").unwrap_err(),
+            UsageError::LxcPathOfOther
+        );
         let wrong = [
             "",
             "f g",
@@ -428,7 +432,9 @@ mod tests {
             "f --name a/b",
             "f --map-mount /d",
             "f --cgroup-parent ../x",
-            "f --runtime lxc",
+            "f --runtime docker",
+            "f --lxcpath /x --runtime-root /y",
+            "f --link eth0",
             "f --detach",
             "f --wait",
             "f --lazy --wait --detach",
