@@ -91,14 +91,13 @@ impl Action {
 }
 
 /// The script that CRIU starts: steps without interest end at once, the others ask ckpt. CRIU takes a script that fails or
-/// is killed for a no.
+/// is killed for a no. After a no it undoes what a ckpt that was killed could not, and that also where the one that asked
+/// was killed with it.
 pub(super) fn script(helper: &str, socket: &str) -> String {
+    let (dumped, restored) = (ActionKind::PostDump.name(), ActionKind::PostRestore.name());
+    let ask = format!("{} criu-action --socket {}", shell_word(helper), shell_word(socket));
     format!(
-        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} criu-action --socket {} ;;\nesac\n",
-        ActionKind::PostDump.name(),
-        ActionKind::PostRestore.name(),
-        shell_word(helper),
-        shell_word(socket),
+        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{dumped}|{restored}) {ask} || {{ {ask} --undo; exit 1; }} ;;\nesac\n"
     )
 }
 
@@ -111,15 +110,6 @@ fn shell_word(word: &str) -> String {
 /// # Errors
 /// Any failure, and any answer but yes, is an error: the caller exits with a status other than 0.
 pub fn run_action(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
-    let answer = ask(socket, action, init_pid);
-    if answer.is_err() {
-        // A ckpt that was killed while the container was cut off cannot put that back. CRIU resumes the container next.
-        links::heal(&socket.with_file_name(links::RECORD))?;
-    }
-    answer
-}
-
-fn ask(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(format!("{action} {}\n", init_pid.unwrap_or("-")).as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
@@ -133,6 +123,14 @@ fn ask(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Result<()> {
     }
 }
 
+/// Undoes what the session at `socket` has left undone that was killed: CRIU lets the container run on next.
+///
+/// # Errors
+/// Where a link of the container stays down.
+pub fn undo_action(socket: &Path) -> io::Result<()> {
+    links::heal(&socket.with_file_name(links::RECORD))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -140,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn answered(answer: impl FnOnce(Action) + Send) -> io::Result<()> {
+    fn ask(answer: impl FnOnce(Action) + Send) -> io::Result<()> {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -153,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_accepted_action_is_a_yes() {
-        answered(|action| {
+        ask(|action| {
             assert_eq!((action.kind(), action.init_pid()), (ActionKind::PostDump, Some(17)));
             action.accept().unwrap();
         })
@@ -162,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_dropped_action_is_a_no() {
-        assert!(answered(drop).is_err());
+        assert!(ask(drop).is_err());
     }
 
     #[test]
@@ -182,7 +180,7 @@ mod tests {
     fn the_script_quotes_its_words() {
         let text = script("/opt/it's here/ckpt", "/run/s");
         assert!(
-            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' ;;"),
+            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' || {"),
             "{text}"
         );
     }

@@ -8,6 +8,7 @@
 //! `lxc-checkpoint` either.
 
 mod describe;
+mod externals;
 mod freezer;
 mod source;
 
@@ -94,6 +95,12 @@ impl Lxc {
         command.arg("-v");
         command.arg("-l").arg("ERROR").arg("-o").arg(&logs.runtime);
         command
+    }
+
+    /// What CRIU has to be told of the container `id` beside what `lxc-checkpoint` tells it.
+    fn externals(&self, id: &str) -> Result<Vec<externals::External>, Error> {
+        let source = source::read(&self.lxcpath.join(id).join("config"))?;
+        Ok(externals::of_fstab(&source))
     }
 
     /// State and first process, as `lxc-info` tells them.
@@ -288,6 +295,9 @@ impl Runtime for Lxc {
         if options.auto_dedup {
             file.switch("auto-dedup");
         }
+        for external in self.externals(request.id)? {
+            file.value("external", &external.at_dump())?;
+        }
         page_server(&mut file, request.page_server)?;
         Ok(Invocation {
             command,
@@ -319,6 +329,9 @@ impl Runtime for Lxc {
         }
         if options.auto_dedup {
             file.switch("auto-dedup");
+        }
+        for external in self.externals(request.id)? {
+            file.value("external", &external.at_restore())?;
         }
         if request.lazy {
             file.switch("lazy-pages");

@@ -19,6 +19,7 @@ mod formats;
 mod lazy;
 mod limits;
 mod lxc;
+mod lxc_network;
 mod options;
 mod safety;
 mod services;
