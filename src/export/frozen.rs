@@ -15,7 +15,7 @@ use super::images::Images;
 use super::place;
 use crate::archive::Sink;
 use crate::criu::pages::{Link, PageServer};
-use crate::criu::{Commit, Hook, Running, WorkDir, frozen_for};
+use crate::criu::{self, Commit, Hook, Running, WorkDir, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::links::{self, Cut};
@@ -152,6 +152,10 @@ impl Dump<'_> {
         let images = Images::list(images)?;
         let mut archiving = archiving;
         archiving.images_and_files(&images, self.interrupted)?;
+        // The files may have taken long. From here on there is no stopping.
+        if (self.interrupted)() {
+            return Err(criu::Error::Interrupted.into());
+        }
         if self.request.dump.leave_running {
             dumped.frozen = commit.thaw(before, asked)?;
         }

@@ -10,6 +10,7 @@
 mod describe;
 mod externals;
 mod freezer;
+mod ghosts;
 mod source;
 
 use std::fs;
@@ -297,6 +298,12 @@ impl Runtime for Lxc {
         }
         for external in self.externals(request.id)? {
             file.value("external", &external.at_dump())?;
+        }
+        // A device node that was removed or replaced since it was opened is found by its numbers.
+        file.switch("evasive-devices");
+        let pid = self.state(request.id)?.map(|(_, pid)| pid);
+        if let Some(limit) = pid.and_then(ghosts::limit) {
+            file.value("ghost-limit", &limit.to_string())?;
         }
         page_server(&mut file, request.page_server)?;
         Ok(Invocation {

@@ -20,6 +20,7 @@ mod lazy;
 mod limits;
 mod lxc;
 mod lxc_network;
+mod lxc_services;
 mod options;
 mod safety;
 mod services;
