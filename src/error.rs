@@ -106,6 +106,9 @@ pub enum Error {
     /// Of the archive.
     #[error(transparent)]
     Archive(#[from] crate::archive::Error),
+    /// Of an archive that another engine made.
+    #[error(transparent)]
+    Foreign(#[from] crate::foreign::Error),
     /// Of a CRIU session.
     #[error(transparent)]
     Criu(#[from] crate::criu::Error),
@@ -224,6 +227,7 @@ impl Error {
             Self::Ending(_) => ErrorKind::Dump,
             Self::Restore { .. } => ErrorKind::Restore,
             Self::Archive(error) => error.kind(),
+            Self::Foreign(error) => error.kind(),
             Self::Criu(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Rewrite(error) => error.kind(),

@@ -1,5 +1,6 @@
 //! One import: verify the archive, plan what changes for this host, prepare it, and restore.
 
+mod adopt;
 mod contents;
 mod describe;
 mod lazy;
@@ -159,6 +160,7 @@ fn run(
             images,
         });
     };
+    adopt::give_root_its_mode(&plan, archive.manifest(), &archive.images(&command.images))?;
     let memory = archive.memory();
     let finishing = Finishing {
         cgroups: archive.cgroups(),

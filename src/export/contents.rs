@@ -10,6 +10,7 @@ use super::{describe, lxc, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
+use crate::foreign;
 use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
@@ -121,7 +122,7 @@ fn small_entries(
     cgroup_of: Option<i32>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
-    add_json(writer, "config.dump", &records::config_dump(manifest))?;
+    add_json(writer, "config.dump", &foreign::config_dump(manifest))?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
     add(writer, "network.status", records::NETWORK_STATUS)?;

@@ -10,6 +10,11 @@ use crate::runtime::{self, Target};
 /// Refuses what LXC or CRIU cannot checkpoint, and tells what will not be the same.
 pub(super) fn judge(target: &Target, events: &dyn Events) -> Result<(), Error> {
     let Some(facts) = &target.lxc else { return Ok(()) };
+    // lxc-checkpoint takes nothing but a container that runs.
+    if target.status != "running" {
+        let (id, status) = (target.id.clone(), target.status.clone());
+        return Err(runtime::Error::NotRunning { id, status }.into());
+    }
     let (blocking, remarks): (Vec<_>, Vec<_>) = facts.findings.iter().cloned().partition(|finding| finding.blocks());
     if !blocking.is_empty() {
         let id = target.id.clone();

@@ -19,6 +19,7 @@ use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
 
+use super::adopt::adopt;
 use super::thin::Thinning;
 
 /// Where memory images are put that are to be in memory: in a directory of ours in the first that is a tmpfs.
@@ -62,6 +63,7 @@ impl<'a> Archive<'a> {
             Input::File(path) => Source::open(path)?,
             Input::Stdin => Source::stdin()?,
         };
+        let source = adopt(source, work.path(), request.threads, events)?;
         let mut staged = staging.begin(source)?;
         let thinning = match &staged.manifest().parent {
             None if request.pages.is_none() && !request.no_restore => Thinning::of(staged.path()),

@@ -7,6 +7,7 @@
 //! - a plan exists only when nothing was refused, and every refusal is found in one pass;
 //! - the configuration in the plan differs from the archived one at the recorded pointers and nowhere else.
 
+mod engine;
 mod files;
 mod lxc;
 mod mounts;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use lxc::LxcInputs;
-pub use step::{Owner, RestoreCommand, Step};
+pub use step::{FileContent, Owner, RestoreCommand, Step};
 pub use warning::Warning;
 
 use super::host::{CgroupSummary, CgroupView, HostView, PathKind};

@@ -114,6 +114,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// This host makes `lxc-checkpoint` crash.
+    #[error(
+        "lxc-checkpoint of LXC {version} crashes where the cgroups of version 2 have no controllers, as in {}: have no such \
+         hierarchy mounted beside those of version 1, or boot with version 2 alone", mount.display()
+    )]
+    LxcCrashes {
+        /// LXC's version.
+        version: String,
+        /// Where the hierarchy is mounted.
+        mount: PathBuf,
+    },
     /// The freezer could not be used.
     #[error("opening or closing the freezer of container {id:?}")]
     Freezer {
@@ -151,7 +162,7 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } => ErrorKind::Host,
+            Self::NotInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
                 ErrorKind::Usage

@@ -11,6 +11,7 @@ mod describe;
 mod externals;
 mod freezer;
 mod ghosts;
+mod payload;
 mod source;
 
 use std::fs;
@@ -36,6 +37,8 @@ pub use source::{included, includes_of_host, major};
 const NAME: &str = "lxc";
 /// The program without which nothing works.
 const CHECKPOINT: &str = "lxc-checkpoint";
+/// The last major version whose `lxc-checkpoint` crashes where version 2 cgroups have no controllers.
+const LAST_CRASHING: u32 = 7;
 /// What the monitor of a restored container logs into, in the container's directory.
 const MONITOR_LOG: &str = "monitor.log";
 /// How CRIU is told to treat cgroups, always.
@@ -98,10 +101,19 @@ impl Lxc {
         command
     }
 
-    /// What CRIU has to be told of the container `id` beside what `lxc-checkpoint` tells it.
-    fn externals(&self, id: &str) -> Result<Vec<externals::External>, Error> {
-        let source = source::read(&self.lxcpath.join(id).join("config"))?;
-        Ok(externals::of_fstab(&source))
+    /// Whether `lxc-checkpoint` would crash here.
+    fn check_host(&self) -> Result<(), Error> {
+        let version = self.version()?;
+        let crashes = major(&version).is_none_or(|major| major <= LAST_CRASHING);
+        match payload::deadly().filter(|_| crashes) {
+            Some(mount) => Err(Error::LxcCrashes { version, mount }),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration of the container `id`.
+    fn source(&self, id: &str) -> Result<Source, Error> {
+        source::read(&self.lxcpath.join(id).join("config"))
     }
 
     /// State and first process, as `lxc-info` tells them.
@@ -276,6 +288,7 @@ impl Runtime for Lxc {
     }
 
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
+        self.check_host()?;
         let options = request.options;
         unsupported(options.pre_dump, "--pre-dump")?;
         unsupported(request.parent.is_some(), "--parent")?;
@@ -296,7 +309,7 @@ impl Runtime for Lxc {
         if options.auto_dedup {
             file.switch("auto-dedup");
         }
-        for external in self.externals(request.id)? {
+        for external in externals::of_fstab(&self.source(request.id)?) {
             file.value("external", &external.at_dump())?;
         }
         // A device node that was removed or replaced since it was opened is found by its numbers.
@@ -315,6 +328,7 @@ impl Runtime for Lxc {
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
         check_id(request.id)?;
+        self.check_host()?;
         let options = request.options;
         unsupported(options.tcp_close, "--tcp-close")?;
         unsupported(options.shell_job, "--shell-job")?;
@@ -337,8 +351,12 @@ impl Runtime for Lxc {
         if options.auto_dedup {
             file.switch("auto-dedup");
         }
-        for external in self.externals(request.id)? {
+        let source = self.source(request.id)?;
+        for external in externals::of_fstab(&source) {
             file.value("external", &external.at_restore())?;
+        }
+        if let Some(path) = payload::unified(&source.effective(), request.id) {
+            file.value("cgroup-root", &format!(":{}", path.display()))?;
         }
         if request.lazy {
             file.switch("lazy-pages");

@@ -159,6 +159,44 @@ fn lxc_counter_moves_with_criu_4_1() {
 }
 
 #[test]
+fn lxc_container_is_renamed_in_cgroups_of_version_2() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V2);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let first = Container::counter(a, "c1", "");
+    let second = first.moves_to(b, "b", "/var/lib/lxc", "moved", "");
+    let cgroup = "cat /proc/$(lxc-info -n moved -pH)/cgroup | tail -n 1";
+    assert_eq!(b.run(cgroup), "0::/init/lxc.payload.moved");
+    second.lxc("lxc-freeze");
+    let ran = b.attempt("ckpt export moved -o /data/frozen.ckpt");
+    assert!(ran.code == 6 && ran.stderr.contains("paused"), "{}", ran.stderr);
+    second.lxc("lxc-unfreeze");
+    second.assert_untouched();
+}
+
+#[test]
+fn lxc_export_is_refused_where_lxc_checkpoint_would_crash() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    a.run("mkdir /data/none; mount -t cgroup2 none /data/none");
+    let container = Container::counter(a, "c1", "");
+    a.run("mount --bind /data/none /sys/fs/cgroup/unified 2>/dev/null || { mkdir -p /sys/fs/cgroup/unified; mount --bind /data/none /sys/fs/cgroup/unified; }");
+    let ran = a.attempt("ckpt export c1 -o /data/c1.ckpt");
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("crashes") && ran.stderr.contains("runs on"),
+        "{}",
+        ran.stderr
+    );
+    container.assert_untouched();
+}
+
+#[test]
 fn lxc_streams_from_host_to_host_and_its_configuration_is_shown() {
     if !possible() {
         return;

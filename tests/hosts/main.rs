@@ -15,6 +15,7 @@ mod bench;
 mod container;
 mod continuity;
 mod files;
+mod foreign;
 mod formats;
 mod lazy;
 mod limits;

@@ -150,7 +150,7 @@ struct DumpArgs {
 
 /// A compression as `--compress` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CompressArg {
+pub enum CompressArg {
     Zstd,
     Gzip,
     None,
@@ -175,7 +175,7 @@ impl TryFrom<ExportArgs> for ExportRequest {
             rootfs: rootfs(&args.content, args.dump.pre_dump)?,
             subject: subject(args.container, &args.foreign, args.runtime)?,
             output: value::output(args.output),
-            compression: compression(&args.archive, adaptive)?,
+            compression: compression(args.archive.compress, args.archive.level, adaptive)?,
             threads: args.archive.threads.unwrap_or_else(value::default_threads),
             with_mounts: args.content.with_mount,
             work_path: args.dump.work_path.clone(),
@@ -206,14 +206,18 @@ fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArg
 }
 
 /// Nothing waits for a dump that is there already, and who sets the time wants the same bytes again.
-fn compression(args: &ArchiveArgs, adaptive: bool) -> Result<Compression, UsageError> {
-    let (compression, name, max) = match args.compress {
+pub(super) fn compression(
+    compress: CompressArg,
+    level: Option<Level>,
+    adaptive: bool,
+) -> Result<Compression, UsageError> {
+    let (compression, name, max) = match compress {
         CompressArg::Zstd => (Compression::ZSTD, "zstd", 19),
         CompressArg::Gzip => (Compression::GZIP, "gzip", 9),
-        CompressArg::None if args.level.is_some() => return Err(UsageError::LevelOfNothing),
+        CompressArg::None if level.is_some() => return Err(UsageError::LevelOfNothing),
         CompressArg::None => return Ok(Compression::None),
     };
-    match args.level {
+    match level {
         None if adaptive => Ok(compression.adaptive()),
         None => Ok(compression),
         Some(Level::Auto) => Ok(compression.adaptive()),

@@ -99,7 +99,7 @@ struct FileArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     bundle: Option<PathBuf>,
     /// The root file system: where a full one is put, or the files below the changes of a diff
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    #[arg(long, visible_alias = "rootfs", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     root: Option<PathBuf>,
     /// Take the files at --root as they are, without what the archive holds of them
     #[arg(long, requires = "root")]

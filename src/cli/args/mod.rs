@@ -4,6 +4,7 @@
 //! pipelines take requests, which only the conversions here (and library callers) make. What can be seen to be wrong
 //! from the command line alone is refused here, as a usage error, before anything is touched.
 
+mod convert;
 mod export;
 mod generate;
 mod import;
@@ -16,10 +17,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::request::{ImagesIn, RuntimeKind};
 
+pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
-pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, VerifyArgs};
+pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
 /// Width that help is wrapped at where the terminal is wider or unknown.
@@ -103,7 +105,7 @@ pub enum Command {
     Import(Box<ImportArgs>),
     /// Read a whole archive and check every byte of it
     Verify(VerifyArgs),
-    /// Show what an archive holds: container, host, options, mounts, sizes
+    /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
     Inspect(InspectArgs),
     /// List the entries of an archive
     Ls(LsArgs),
@@ -111,6 +113,10 @@ pub enum Command {
     Cat(CatArgs),
     /// Unpack an archive, or some of its entries, into a directory
     Extract(ExtractArgs),
+    /// Make a checkpoint of podman, CRI-O or containerd an archive with checksums
+    Seal(SealArgs),
+    /// Give an archive another form: that of ckpt, podman, CRI-O or containerd, or another compression
+    Convert(ConvertArgs),
     /// Say whether this host can export containers, or can restore a given archive
     Check(CheckArgs),
     /// Print the completions of a shell

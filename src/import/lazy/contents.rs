@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::limits::MAX_JSON;
-use crate::archive::{self, EntryAt, Frames, Indexed};
+use crate::archive::{self, EntryAt, Frames, Indexed, Source};
 use crate::cgroup::CgroupRecord;
 use crate::criu::images::Pagemap;
 use crate::criu::lazy::{PageMap, PageSource, SourceError, eager_parts};
 use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
+use crate::foreign::Family;
 use crate::import::Opened;
 use crate::lxc;
 use crate::manifest::Manifest;
@@ -60,6 +61,11 @@ impl<'a> LazyArchive<'a> {
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::NotLazy {
                 why: "only an archive in a file can be read in parts",
+            });
+        }
+        if Family::of(&mut Source::open(path)?)? != Family::Ckpt {
+            return Err(Error::NotLazy {
+                why: "an archive of another engine has to be read from front to back; ckpt seal makes one that has not",
             });
         }
         let frames = Arc::new(Frames::new(Arc::new(Indexed::open(file)?), AHEAD_THREADS)?);

@@ -30,6 +30,8 @@ impl Planner<'_> {
                         self.plan_mapped(mount, path);
                     } else if mount.destination == SHM {
                         self.plan_shm(mount, &mut shm_made);
+                    } else if let Some(content) = self.made_by_engine(mount) {
+                        self.plan_made(mount, content);
                     } else if let Some((archived, entry)) = self.travels(mount) {
                         self.plan_travelling(mount, archived.file_type, entry);
                     } else {
@@ -145,7 +147,7 @@ impl Planner<'_> {
         }
     }
 
-    fn is_allowed(&self, mount: &Mount) -> bool {
+    pub(super) fn is_allowed(&self, mount: &Mount) -> bool {
         let named = || {
             self.request
                 .allow_mounts
@@ -224,7 +226,8 @@ impl Planner<'_> {
     /// CRIU restores cgroup mounts as they were; another version's cannot be.
     fn check_cgroup_mount(&mut self, mount: &Mount) {
         let unified = |mode: CgroupMode| mode == CgroupMode::V2;
-        let differs = unified(self.manifest.host.cgroup_mode) != unified(self.cgroup.mode);
+        let archived = self.manifest.host.cgroup_mode;
+        let differs = archived != CgroupMode::Unknown && unified(archived) != unified(self.cgroup.mode);
         if differs && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2") {
             self.warn(Warning::CgroupMode {
                 destination: mount.destination.clone(),

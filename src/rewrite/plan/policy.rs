@@ -61,6 +61,8 @@ impl Planner<'_> {
             None if !self.request.no_restore => self.refuse(Refusal::NoRuntime {
                 name: runtime_name(runtime),
             }),
+            // Engines record no version.
+            Some(_) if self.manifest.runtime.version.is_empty() => {}
             Some(here) if same == Some(runtime) && *here != self.manifest.runtime.version => {
                 let archive = format!("{made_by} {}", self.manifest.runtime.version);
                 self.warn(Warning::RuntimeVersion {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Plan, RestoreCommand, Step};
+use super::{FileContent, Plan, RestoreCommand, Step};
 use crate::manifest::FileType;
 use crate::rewrite::spec::Change;
 
@@ -103,6 +103,19 @@ fn describe(step: &Step) -> String {
                 "extract {entry}, the {kind} mounted at {destination}, to {}",
                 shown(origin)
             )
+        }
+        Step::MakeFile {
+            destination,
+            origin,
+            content,
+            ..
+        } => {
+            let content = match content {
+                FileContent::Text(text) if text.is_empty() => "empty".to_owned(),
+                FileContent::Text(_) => "anew".to_owned(),
+                FileContent::CopyOf(path) => format!("as a copy of {}", shown(path)),
+            };
+            format!("make {}, mounted at {destination}, {content}", shown(origin))
         }
         Step::UseMount { destination, origin } => format!("mount {} of this host at {destination}", shown(origin)),
         Step::PlaceImages {

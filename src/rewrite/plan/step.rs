@@ -91,6 +91,17 @@ pub enum Step {
         /// The source of the bind mount: `path` itself for a directory, the file in it for a file.
         origin: PathBuf,
     },
+    /// A file that the engine of the source host made for the container, made anew for this host.
+    MakeFile {
+        /// Where it is in the container.
+        destination: String,
+        /// The new directory that it is put into.
+        path: PathBuf,
+        /// The source of the bind mount: the file.
+        origin: PathBuf,
+        /// What it holds.
+        content: FileContent,
+    },
     /// A path of this host that the container mounts, with the importer's word.
     UseMount {
         /// Where it is in the container.
@@ -138,6 +149,16 @@ pub enum Step {
         /// The limits.
         limits: Vec<Limit>,
     },
+}
+
+/// What a file holds that is made for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileContent {
+    /// This text.
+    Text(String),
+    /// What this file of the host holds; nothing where that is not there.
+    CopyOf(PathBuf),
 }
 
 impl Step {
