@@ -60,8 +60,11 @@ fn cgroup_v1(effective: &Effective) -> impl Iterator<Item = Finding> {
 fn terminals(effective: &Effective) -> Vec<Finding> {
     let mut findings = Vec::new();
     let console = effective.get(keys::CONSOLE_PATH);
-    let is_none = console.is_some_and(|entry| entry.value == "none");
-    if !is_none && !(console.is_none() && hosts_terminals(effective)) {
+    let works = match console {
+        Some(entry) => entry.value == "none",
+        None => hosts_terminals(effective),
+    };
+    if !works {
         findings.push(Finding::Console {
             place: console.map(|entry| entry.place.clone()),
         });
