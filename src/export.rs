@@ -80,7 +80,7 @@ fn running(
     judge(request, &target, events)?;
     lxc::judge(&target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing::new(&*runtime, &target, events);
+    let failing = Failing::new(&*runtime, &target, &container.id, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
@@ -99,7 +99,7 @@ fn running(
 
     let running = request.dump.leave_running || request.dump.pre_dump;
     Ok(Report {
-        container: target.id.clone(),
+        container: container.id.clone(),
         running,
         frozen: Some(taken.frozen),
         ..taken.report

@@ -30,6 +30,8 @@
 //! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
 //! | [`links`] | the host's ends of a container's network links: cut off and brought back |
+//! | [`images`] | what CRIU's images say: processes, memory, files, sockets, mounts, network |
+//! | [`report`] | a checkpoint as a page for a browser |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
@@ -50,6 +52,7 @@ pub mod links;
 pub mod lxc;
 pub mod manifest;
 pub mod mounts;
+pub mod report;
 pub mod request;
 pub mod rewrite;
 pub mod runtime;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::links;
 
-/// Longest request that a script may send, bytes.
-const REQUEST_LIMIT: u64 = 256;
+/// Longest request that a script may send, bytes: a step and a path.
+const REQUEST_LIMIT: u64 = 4096 + 64;
 /// How long a connected script may take to say what it wants. It writes at once; only a stranger would not.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The answer that lets CRIU go on.
@@ -24,6 +24,9 @@ const YES: &[u8] = b"yes\n";
 pub enum ActionKind {
     /// Dump: every image is written, every task stopped. After a yes the tasks are killed (or resumed).
     PostDump,
+    /// Restore by an engine, which has made the container as far as its runtime: what the archive holds of its files can be
+    /// put in place. The stand-in of the runtime asks, not CRIU.
+    PreRestore,
     /// Restore: every task is restored and none runs yet. After a no they are killed.
     PostRestore,
 }
@@ -34,12 +37,13 @@ impl ActionKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::PostDump => "post-dump",
+            Self::PreRestore => "pre-restore",
             Self::PostRestore => "post-restore",
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::PostDump, Self::PostRestore]
+        [Self::PostDump, Self::PreRestore, Self::PostRestore]
             .into_iter()
             .find(|kind| kind.name() == name)
     }
@@ -49,7 +53,7 @@ impl ActionKind {
 #[derive(Debug)]
 pub struct Action {
     kind: ActionKind,
-    init_pid: Option<i32>,
+    told: String,
     reply: UnixStream,
 }
 
@@ -59,15 +63,14 @@ impl Action {
         stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
         let mut text = String::new();
         (&stream).take(REQUEST_LIMIT).read_to_string(&mut text)?;
-        let mut words = text.split_whitespace();
-        let kind = words
-            .next()
-            .and_then(ActionKind::parse)
+        let (kind, told) = text
+            .trim_end_matches('\n')
+            .split_once(' ')
             .ok_or(io::ErrorKind::InvalidData)?;
-        let init_pid = words.next().and_then(|pid| pid.parse().ok());
+        let kind = ActionKind::parse(kind).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self {
             kind,
-            init_pid,
+            told: told.to_owned(),
             reply: stream,
         })
     }
@@ -80,8 +83,13 @@ impl Action {
 
     /// The container's first process as this host sees it, where CRIU told.
     #[must_use]
-    pub const fn init_pid(&self) -> Option<i32> {
-        self.init_pid
+    pub fn init_pid(&self) -> Option<i32> {
+        self.told.trim().parse().ok()
+    }
+
+    /// The container's bundle, where the stand-in of an engine's runtime asks.
+    pub(super) fn bundle(&self) -> &Path {
+        Path::new(&self.told)
     }
 
     /// Lets CRIU go on.
@@ -95,10 +103,15 @@ impl Action {
 /// was killed with it.
 pub(super) fn script(helper: &str, socket: &str) -> String {
     let (dumped, restored) = (ActionKind::PostDump.name(), ActionKind::PostRestore.name());
-    let ask = format!("{} criu-action --socket {}", shell_word(helper), shell_word(socket));
+    let ask = question(helper, socket);
     format!(
         "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{dumped}|{restored}) {ask} || {{ {ask} --undo; exit 1; }} ;;\nesac\n"
     )
+}
+
+/// The command with which a script asks.
+pub(super) fn question(helper: &str, socket: &str) -> String {
+    format!("{} criu-action --socket {}", shell_word(helper), shell_word(socket))
 }
 
 fn shell_word(word: &str) -> String {

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::describe;
 use super::files::Files;
+use super::lxc;
 use super::parent::Parent;
-use super::{describe, lxc, records};
+use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
@@ -15,7 +17,7 @@ use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RuntimeKind};
-use crate::runtime::{Runtime, Target};
+use crate::runtime::{Engine, Runtime, Target};
 
 /// How much of CRIU's log goes into an archive, bytes from its end.
 const LOG_KEPT: u64 = 16 * 1024 * 1024;
@@ -30,30 +32,39 @@ pub(super) struct Contents {
     cgroup_of: Option<i32>,
     lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
+    engine: Option<Engine>,
 }
 
 impl Contents {
     /// What is exported of a running container.
     pub(super) fn of_container(request: &ExportRequest, runtime: &dyn Runtime, target: &Target) -> Result<Self, Error> {
         // Each asks a program, which takes some hundredths of a second.
-        let (version, host) = std::thread::scope(|scope| {
+        let ((engine, version), host) = std::thread::scope(|scope| {
             let host = scope.spawn(host::manifest);
-            let version = runtime.version();
-            (
-                version,
-                host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            )
-        });
+            let engine = runtime.engine(target).map(|engine| {
+                let version = match &engine {
+                    Some(engine) => Ok(engine.runtime.clone()),
+                    None => runtime.version().map(|version| (runtime.kind(), version)),
+                };
+                (engine, version)
+            });
+            let host = host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            engine.map(|engine| (engine, host))
+        })?;
         let (version, host) = (version?, host?);
+        let volumes = engine.as_ref().map_or(&[][..], |engine| &engine.volumes);
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
-        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts, volumes)?;
         let parent = request
             .parent
             .as_deref()
             .map(|path| Parent::open(path, target))
             .transpose()?;
         let timestamp = describe::timestamp(request);
-        let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
+        let mut manifest = describe::manifest(request, host, version, target, binds, timestamp);
+        if let Some(engine) = &engine {
+            describe::engine(&mut manifest, engine);
+        }
         manifest.parent = parent.as_ref().map(Parent::identity);
         Ok(Self {
             manifest,
@@ -63,6 +74,7 @@ impl Contents {
             cgroup_of: Some(target.pid),
             lxc: lxc::entries(target)?,
             parent,
+            engine,
         })
     }
 
@@ -77,7 +89,7 @@ impl Contents {
             .into_iter()
             .map(describe::declared)
             .collect::<Vec<_>>();
-        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts, &[])?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
         let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
@@ -89,6 +101,7 @@ impl Contents {
             cgroup_of: None,
             lxc: Vec::new(),
             parent: None,
+            engine: None,
         })
     }
 
@@ -106,7 +119,15 @@ impl Contents {
     pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
         self.files.settle()?;
         describe::files(&mut self.manifest, &self.files);
-        small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
+        let records = match &self.engine {
+            None => Records::of_runtime(&self.manifest)?,
+            Some(engine) => Records::of_engine(engine)?,
+        };
+        if self.engine.is_some() {
+            let engine = foreign::engine_of_podman(&records.config, &self.spec, &records.network);
+            self.manifest.engine = Some(engine?);
+        }
+        small_entries(writer, &self.manifest, &self.spec, &records, self.cgroup_of)?;
         for (name, content) in &self.lxc {
             add(writer, name, content)?;
         }
@@ -119,13 +140,14 @@ fn small_entries(
     writer: &mut Writer<Sink>,
     manifest: &Manifest,
     spec: &serde_json::Value,
+    records: &Records,
     cgroup_of: Option<i32>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
-    add_json(writer, "config.dump", &foreign::config_dump(manifest))?;
+    add(writer, "config.dump", &records.config)?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
-    add(writer, "network.status", records::NETWORK_STATUS)?;
+    add(writer, "network.status", &records.network)?;
     if let Some(pid) = cgroup_of {
         let mounts = MountTable::of_self()?;
         let subject = cgroup::Subject {

@@ -7,7 +7,7 @@ use crate::archive::limits::MAX_JSON;
 use crate::error::Error;
 use crate::links;
 use crate::lxc::source::CONFIG_ENTRY;
-use crate::lxc::{Config, Included, Includes, Source, keys};
+use crate::lxc::{Config, Includes, Source, keys};
 use crate::manifest::Manifest;
 use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::LxcHost;
@@ -66,15 +66,15 @@ fn includes(config: &Config, request: &ImportRequest) -> Includes {
         let Some(path) = is_vouched_for(value, &request.lxc.map_paths, &request.lxc.allow_paths) else {
             continue;
         };
-        let files: Vec<Included> = runtime::lxc::included(Path::new(&path)).unwrap_or_default();
+        let Ok(files) = runtime::lxc::included(Path::new(&path)) else {
+            continue;
+        };
         for file in &files {
             found.extend(runtime::lxc::includes_of_host(&file.config));
         }
-        if !files.is_empty() {
-            // The rewritten configuration names it by its path here.
-            found.insert(path, files.clone());
-            found.insert(value.clone(), files);
-        }
+        // The rewritten configuration names it by its path here.
+        found.insert(path, files.clone());
+        found.insert(value.clone(), files);
     }
     found
 }

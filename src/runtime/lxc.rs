@@ -319,11 +319,7 @@ impl Runtime for Lxc {
             file.value("ghost-limit", &limit.to_string())?;
         }
         page_server(&mut file, request.page_server)?;
-        Ok(Invocation {
-            command,
-            options: file,
-            logs,
-        })
+        Ok(Invocation::new(command, file, logs))
     }
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
@@ -367,11 +363,7 @@ impl Runtime for Lxc {
         if let Some(context) = &options.lsm_mount_context {
             file.value("lsm-mount-context", context)?;
         }
-        Ok(Invocation {
-            command,
-            options: file,
-            logs,
-        })
+        Ok(Invocation::new(command, file, logs))
     }
 
     /// `lxc-checkpoint` may end well though nothing runs, so LXC is asked.

@@ -19,7 +19,7 @@ fn lxc_debian_with_nginx_cron_and_a_shell_loop_moves_there_and_back() {
     let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a", "b", "c"]);
     let (a, b, c) = (hosts.host("a"), hosts.host("b"), hosts.host("c"));
     a.run(&format!(
-        "/opt/workloads/mklxc -D serv /opt/workloads/services.sh {NETWORK}"
+        "/opt/workloads/mklxc -b serv /opt/workloads/services.sh {NETWORK}"
     ));
     let first = at(a, "/var/lib/lxc", "serv");
     a.wait_until(&format!("[ $(wc -l < {}) -ge 3 ]", first.count()));

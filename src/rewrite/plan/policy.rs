@@ -23,7 +23,7 @@ impl Planner<'_> {
         self.judge_runtime();
     }
 
-    fn judge_kind(&mut self) {
+    pub(super) fn judge_kind(&mut self) {
         if self.manifest.options.pre_dump {
             self.refuse(Refusal::PreDump);
         }
@@ -79,7 +79,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_hooks(&mut self) {
+    pub(super) fn judge_hooks(&mut self) {
         let Some(hooks) = self.read(hooks::read) else { return };
         match (hooks.is_empty(), self.request.allow_hooks) {
             (true, _) => {}
@@ -95,7 +95,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_annotations(&mut self) {
+    pub(super) fn judge_annotations(&mut self) {
         let Some(all) = self.read(annotations::read) else {
             return;
         };
@@ -125,7 +125,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_devices(&mut self) {
+    pub(super) fn judge_devices(&mut self) {
         let Some(devices) = self.read(devices::read) else {
             return;
         };

@@ -56,7 +56,7 @@ impl Planner<'_> {
     }
 
     /// CRIU wants most of the dump's switches again; the request adds to them and decides where only one can be.
-    fn switches(&self) -> RestoreOptions {
+    pub(super) fn switches(&self) -> RestoreOptions {
         let (dump, asked) = (&self.manifest.options, &self.request.restore);
         let mut empty_ns = dump.empty_ns.clone();
         empty_ns.extend(
