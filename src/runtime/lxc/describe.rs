@@ -50,7 +50,7 @@ pub(super) fn spec(facts: &LxcFacts, rootfs: &Path, pid: i32) -> Value {
         "process": {
             "terminal": false,
             "cwd": value("lxc.init.cwd").unwrap_or("/"),
-            "args": init.split_whitespace().collect::<Vec<_>>(),
+            "args": words(init),
         },
         "root": {"path": rootfs},
         "mounts": mounts(facts, rootfs),
@@ -71,6 +71,26 @@ pub(super) fn spec(facts: &LxcFacts, rootfs: &Path, pid: i32) -> Value {
         }
     }
     spec
+}
+
+/// The words of a command, as LXC takes them apart: quotes of either kind hold blanks.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for letter in command.chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, ' ' | '\t') => words.extend(word.take()),
+            (_, letter) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// The namespaces that are not those of this process.
@@ -170,6 +190,21 @@ mod tests {
         );
         assert_eq!(spec["linux"]["uidMappings"][0]["hostID"], 100_000);
         assert_eq!(spec["linux"]["gidMappings"][0]["hostID"], 200_000);
+    }
+
+    #[test]
+    fn quotes_hold_a_word_together() {
+        for (command, expected) in [
+            (
+                "/bin/sh -c \"exec /run.sh </dev/null\"",
+                vec!["/bin/sh", "-c", "exec /run.sh </dev/null"],
+            ),
+            ("  /sbin/init\t3 ", vec!["/sbin/init", "3"]),
+            ("echo '' 'a \"b\"'", vec!["echo", "", "a \"b\""]),
+            ("", vec![]),
+        ] {
+            assert_eq!(words(command), expected, "{command:?}");
+        }
     }
 
     #[test]
