@@ -66,8 +66,10 @@ fn inside(sheet: &mut Sheet, inspection: &Inspection) {
         let sum = |of: fn(&crate::images::Process) -> usize| inside.processes.iter().map(of).sum::<usize>();
         let (threads, files) = (sum(|process| process.threads.len()), sum(|process| process.files.len()));
         let sockets = sum(|process| process.sockets().count());
+        let [threads, files, sockets] = [(threads, "thread"), (files, "open file"), (sockets, "socket")]
+            .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
         sheet.note(format!(
-            "{threads} threads, {files} open files (--files), {sockets} of them sockets (--sockets)"
+            "{threads}, {files} (--files), {sockets} among them (--sockets)"
         ));
         sheet.section("Memory");
         sections::totals(sheet, &inside.memory);
