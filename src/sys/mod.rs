@@ -5,6 +5,8 @@ pub mod netns;
 pub mod probe;
 pub mod programs;
 pub mod read;
+pub mod repair;
+pub mod rtnetlink;
 pub mod space;
 pub mod status;
 #[cfg(test)]
