@@ -111,6 +111,19 @@ impl Session {
         })
     }
 
+    /// Adds options for a CRIU that has not been started yet.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn add_options(&self, options: &OptionFile) -> Result<(), Error> {
+        let path = self.option_file();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|error| Error::io("opening", &path, error))?;
+        io::Write::write_all(&mut file, options.as_str().as_bytes()).map_err(|error| Error::io("writing", &path, error))
+    }
+
     /// Leaves the caller's terminal to the command: what it restores is a job of that terminal.
     #[must_use]
     pub fn with_terminal(mut self) -> Self {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::restore::Finishing;
 use super::{Opened, Outcome, Restored, describe};
 use crate::archive::limits::MAX_JSON;
-use crate::criu::{Hook, Running, WorkDir};
+use crate::criu::{Hook, OptionFile, Running, Session, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::manifest::{EngineName, Manifest};
@@ -184,7 +184,7 @@ impl Importing<'_> {
         let (session, command) = invocation.prepare()?;
         self.phase(Phase::Restore);
         let running = session.start(command)?;
-        let restored = self.go_on(archive, running);
+        let restored = self.go_on(archive, &session, running);
         if restored.is_err() {
             session.settle();
         }
@@ -192,10 +192,12 @@ impl Importing<'_> {
     }
 
     /// From the container that podman has made to the one that runs.
-    fn go_on(&self, archive: &mut impl Opened, running: Running<'_>) -> Result<Restored, Error> {
+    fn go_on(&self, archive: &mut impl Opened, session: &Session, running: Running<'_>) -> Result<Restored, Error> {
         let prepared = running.wait_for_prepared(self.interrupted)?;
         let bundle = prepared.bundle().to_owned();
-        if let Err(error) = fill::fill(self.plan, &bundle, &self.seen.view, archive, self.events) {
+        let filled = self.name_cgroups(session, &bundle);
+        let filled = filled.and_then(|()| fill::fill(self.plan, &bundle, &self.seen.view, archive, self.events));
+        if let Err(error) = filled {
             return prepared.refuse(error);
         }
         let commit = prepared.accept()?.wait_for_restored(self.interrupted)?;
@@ -210,6 +212,19 @@ impl Importing<'_> {
         }
         commit.acknowledge()?;
         self.describe(pid, bundle)
+    }
+
+    /// Tells CRIU the cgroup that podman has chosen, where the OCI runtime does not, or not right.
+    fn name_cgroups(&self, session: &Session, bundle: &Path) -> Result<(), Error> {
+        let config = configuration(bundle)?;
+        let cgroup = text_at(&config, "/linux/cgroupsPath").filter(|path| path.starts_with('/'));
+        let mut options = OptionFile::new();
+        if let (Some(kind), Some(cgroup)) = (RuntimeKind::from_name(&self.command.runtime), cgroup) {
+            for root in runtime::cgroup_roots(kind, Some(cgroup)) {
+                options.value("cgroup-root", &root)?;
+            }
+        }
+        Ok(session.add_options(&options)?)
     }
 
     fn describe(&self, pid: i32, bundle: PathBuf) -> Result<Restored, Error> {

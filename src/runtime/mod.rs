@@ -22,6 +22,7 @@ pub use lock::ContainerLock;
 pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
 pub use podman::{Podman, PodmanRestore, StandIn};
+pub(crate) use roots::cgroup_roots;
 
 use crate::criu::{Logs, OptionFile, Session};
 use crate::manifest::{DumpOptions, Image};

@@ -12,7 +12,7 @@ use crate::mounts::MountTable;
 use crate::request::RuntimeKind;
 
 /// The values of `cgroup-root`, `CONTROLLER:PATH`, for a container in `cgroup`. The version 2 hierarchy has no name.
-pub(super) fn cgroup_roots(kind: RuntimeKind, cgroup: Option<&str>) -> Vec<String> {
+pub(crate) fn cgroup_roots(kind: RuntimeKind, cgroup: Option<&str>) -> Vec<String> {
     let mode = MountTable::of_self().ok().and_then(|mounts| cgroup::mode(&mounts));
     let own = i32::try_from(std::process::id())
         .ok()

@@ -497,3 +497,37 @@ fn a_container_of_podman_s_goes_on_as_a_plain_one_of_runc() {
     assert_eq!(served, "served");
     assert_eq!(run(b, "podman ps -aq"), "", "podman has nothing to do with it");
 }
+
+#[test]
+fn a_container_of_crun_on_cgroup_v2_moves_from_podman_to_podman() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V2);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    // These hosts have no controllers, and podman limits processes unless it is told not to.
+    let options = "--pids-limit=0 -v named:/vol";
+    let command =
+        "localhost/counter sh -c 'echo began; echo kept > /vol/file; exec sh /opt/workloads/counter.sh /count'";
+    run(
+        a,
+        &format!("{IMAGE}\npodman --runtime crun run -d --name c1 {options} {command} </dev/null >/dev/null 2>&1"),
+    );
+    a.wait_until(&format!("{PODMAN}[ $(podman exec c1 tail -n 1 /count) -ge 3 ]"));
+    moved(&hosts, "");
+    let before = last(a, &count(a, "c1"));
+    // Under another name it is in another cgroup, too.
+    for (name, more) in [("c1", ""), ("c2", "--name c2 --ignore-volumes")] {
+        run(b, &format!("ckpt import /data/c1.ckpt {more}"));
+        assert_counts(b, &count(b, name));
+        assert!(last(b, &count(b, name)) > before);
+        assert_eq!(
+            run(b, &format!("podman exec {name} cat /vol/file; podman logs {name}")),
+            "kept\nbegan"
+        );
+        let cgroup = format!("podman inspect {name} --format '{{{{.State.CgroupPath}}}}'");
+        let member =
+            format!("grep -qF $({cgroup}) /proc/$(podman inspect {name} --format '{{{{.State.Pid}}}}')/cgroup");
+        run(b, &member);
+    }
+}
