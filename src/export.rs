@@ -98,6 +98,9 @@ fn running(
         .map_err(|error| failing.after_dump(error, &work))?;
 
     let running = request.dump.leave_running || request.dump.pre_dump;
+    if !running {
+        runtime.ended(&target.id);
+    }
     Ok(Report {
         container: container.id.clone(),
         running,

@@ -105,9 +105,19 @@ impl Contents {
         })
     }
 
+    /// Adds small entries, which come after those that all archives have.
+    pub(super) fn add_entries(&mut self, entries: Vec<(&'static str, Vec<u8>)>) {
+        self.lxc.extend(entries);
+    }
+
     /// Puts the parent's images beside the images directory, where CRIU looks for them; the path is relative to that.
     pub(super) fn place_parent(&self, beside: &Path) -> Result<Option<PathBuf>, Error> {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
+    }
+
+    /// The file in which an engine keeps what the container says.
+    pub(super) fn engine_log(&self) -> Option<PathBuf> {
+        self.engine.as_ref()?.log.clone()
     }
 
     /// Time of all entries, seconds since 1970.
@@ -172,7 +182,7 @@ fn add_json(writer: &mut Writer<Sink>, name: &'static str, value: &impl serde::S
     )
 }
 
-/// CRIU's log, of a very long one the end: its last lines say most.
+/// A log, of a very long one the end: its last lines say most.
 pub(super) fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
     let read = |file: &mut File| -> io::Result<Vec<u8>> {

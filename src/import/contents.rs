@@ -96,7 +96,12 @@ impl<'a> Archive<'a> {
             .read("cgroup.json", MAX_JSON)?
             .map(|text| CgroupRecord::from_json(&text))
             .transpose()?;
-        let lxc = super::lxc::source(&manifest, |name, limit| Ok(staged.read(name, limit)?))?;
+        let get = |name: &str, limit| Ok(staged.read(name, limit)?);
+        let lxc = super::lxc::source(&manifest, get)?;
+        let cgroups = match (&lxc, cgroups) {
+            (Some(source), None) => super::lxc::cgroups(source, get)?,
+            (_, cgroups) => cgroups,
+        };
         Ok(Self {
             staged,
             parents,

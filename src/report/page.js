@@ -4,7 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const inspection = data.inspection;
   const processes = inspection.processes || [];
-  const KINDS = [["anonymous", "private memory"], ["shared", "shared memory"], ["file", "files, own changes"], ["shared-file", "shared files"], ["special", "kernel's"]];
+  const KINDS = [["anonymous", "private"], ["shared", "shared"], ["file", "changed files"], ["shared-file", "shared files"], ["special", "kernel's"]];
   const ROWS = 500;
   const by = (id) => document.getElementById(id);
 
@@ -74,7 +74,7 @@
       state.shown = ROWS;
       draw();
     } } });
-    const compare = (one, other) => typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other), "en", { numeric: true });
+    const compare = (one, other) => typeof one !== "string" && typeof one === typeof other ? (one < other ? -1 : one > other ? 1 : 0) : String(one).localeCompare(String(other), "en", { numeric: true });
     let all = rows;
     function draw() {
       const words = state.filter.split(/\s+/).filter(Boolean);
@@ -157,9 +157,11 @@
     }
     const axis = make("div", { class: "axis" }, ...[0, 1, 2, 3, 4].map((part) => make("span", {}, milliseconds(end * part / 4))));
     grid.append(make("div"), axis, make("div"));
-    place.append(grid, legend([["prepare", "preparing, the container runs"], ["freeze", "stopping"], ["task", "dumping a task"], ["pages", "its memory"], ["common", "what is shared"], ["archive", spans.length ? "completing the archive" : "frozen"]]));
+    place.append(grid, legend([["prepare", "preparing, the container runs"], ["freeze", "stopping"], ["task", "dumping a task (pids are the host's)"], ["pages", "its memory"], ["common", "what is shared"], ["archive", spans.length ? "completing the archive" : "frozen"]]));
     if (statistics) {
-      const lines = [["stopping", milliseconds(statistics.freezing_time)], ["frozen", milliseconds(statistics.frozen_time)], ["collecting memory", milliseconds(statistics.memdump_time)], ["writing memory", milliseconds(statistics.memwrite_time)], ["pages", `${statistics.pages_written} written of ${statistics.pages_scanned} looked at`]];
+      const times = [["stopping", statistics.freezing_time], ["frozen", statistics.frozen_time], ["collecting", statistics.memdump_time], ["writing", statistics.memwrite_time]];
+      // Where ckpt took the memory itself, CRIU has not measured everything.
+      const lines = [...times.filter(([, time]) => time > 0).map(([name, time]) => [name, milliseconds(time)]), ["pages", `${statistics.pages_written} written of ${statistics.pages_scanned} looked at`]];
       place.append(make("div", { class: "facts" }, make("dl", {}, ...lines.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]))));
     }
   }
@@ -320,7 +322,7 @@
     const holder = make("div"), sizes = make("p", { class: "muted", role: "status" });
     const size = (label, of) => ({ label, number: true, key: of, text: (mapping) => bytes(of(mapping)) });
     const shown = table(holder, "mappings of the process", [
-      { label: "Address", mono: true, nowrap: true, key: (mapping) => mapping.start.padStart(16, "0"), text: (mapping) => `${mapping.start}-${mapping.end}` },
+      { label: "Address", mono: true, nowrap: true, key: (mapping) => BigInt(`0x${mapping.start}`), text: (mapping) => `${mapping.start}-${mapping.end}` },
       { label: "Access", mono: true, text: (mapping) => mapping.protection },
       size("Size", (mapping) => mapping.length), size("Stored", (mapping) => mapping.stored), size("Zeros", (mapping) => mapping.zero || 0),
       { label: "Pages", text: (mapping) => mapping.kind, node: strip },

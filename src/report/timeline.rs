@@ -65,9 +65,14 @@ pub fn timeline(log: &str) -> Vec<Span> {
     spans
 }
 
+/// Ends a span; one that goes on with what the last one did makes that longer.
 fn close(span: Option<Span>, end: u64, spans: &mut Vec<Span>) {
-    if let Some(span) = span.filter(|span| end > span.start) {
-        spans.push(Span { end, ..span });
+    let Some(span) = span.filter(|span| end > span.start) else {
+        return;
+    };
+    match spans.last_mut() {
+        Some(last) if last.name == span.name && last.end == span.start => last.end = end,
+        _ => spans.push(Span { end, ..span }),
     }
 }
 
@@ -136,8 +141,7 @@ mod tests {
             spans,
             [
                 span("preparing", SpanKind::Prepare, 4437, 11827),
-                span("stopping all tasks", SpanKind::Freeze, 11827, 12004),
-                span("stopping all tasks", SpanKind::Freeze, 12004, 19873),
+                span("stopping all tasks", SpanKind::Freeze, 11827, 19873),
                 span("collecting namespaces", SpanKind::Shared, 19873, 42267),
                 span("task 463 python3", SpanKind::Task, 42267, 144_127),
                 span("memory of task 463", SpanKind::Pages, 68906, 91903),

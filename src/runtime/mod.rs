@@ -116,6 +116,8 @@ pub struct Engine {
     pub volumes: Vec<NamedVolume>,
     /// The file that holds the engine's configuration of it, there once the container is frozen.
     pub config: PathBuf,
+    /// What the container has written to its standard output, as the engine keeps it.
+    pub log: Option<PathBuf>,
     /// Its networks: by name, the address of its interface in each.
     pub network_status: serde_json::Value,
 }
@@ -219,6 +221,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
+
+    /// Waits until the runtime has noticed that CRIU has ended the container `id`.
+    fn ended(&self, _id: &str) {}
 
     /// The container `id` when its restore has come to its end; `images` are CRIU's.
     ///

@@ -216,6 +216,7 @@ impl Runtime for Podman {
             })
             .filter(|image| !image.name.is_empty()),
             volumes: found.volumes(),
+            log: found.log(),
             network_status: found.network_status(),
             config: found.directory()?.join(LEFT[0]),
             runtime: (oci.kind(), oci.version()?),

@@ -116,7 +116,7 @@ fn has_checkpointctl_s_files(theirs: &Value, ours: &Value) {
                 assert_eq!(process[name], path, "{label}");
                 continue;
             };
-            let same = |ours: &&Value| ours["fd"].to_string() == number && ours["type"] == kind;
+            let same = |ours: &&Value| ours["fd"].as_i64() == number.parse().ok() && ours["type"] == kind;
             let found = array(&process, "files").iter().find(same);
             let found = found.unwrap_or_else(|| panic!("no {file} in {process}"));
             // Of other kinds they show a number of the images.

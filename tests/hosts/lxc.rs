@@ -84,8 +84,8 @@ impl<'a> Container<'a> {
         let Self { lxcpath: from, .. } = self;
         self.host
             .run(&format!("ckpt export {} -P {from} -o /data/{0}.ckpt", self.name));
+        assert_eq!(self.lxc("lxc-info -sH"), "STOPPED");
         self.host.run(&format!("scp -q /data/{}.ckpt {to}:/data/", self.name));
-        self.becomes("STOPPED");
         // What the host has of version 2 cgroups would crash lxc-checkpoint: see mklxc.
         host.run("umount -l /sys/fs/cgroup/unified 2>/dev/null || :");
         host.run(&format!(
@@ -216,6 +216,41 @@ fn lxc_overlay_travels_as_its_changes_and_mounts_with_their_content() {
     );
     there.lxc("lxc-attach -- sh -c '! [ -e /etc/motd ]'");
     b.run(&format!("! grep FAIL {}*", there.count()));
+}
+
+#[test]
+fn lxc_dump_made_by_others_is_imported_with_the_limits_of_its_configuration() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    Container::counter(a, "c1", LIMITS);
+    // As p.haul leaves it: images, and beside them the configuration and the record of cgroups.
+    a.run(
+        "mkdir /data/images; lxc-checkpoint -s -n c1 -D /data/images; cp /var/lib/lxc/c1/config /data/images/
+         for controller in memory pids cpuset; do echo $controller/lxc.payload.c1; done > /data/images/lxccg.img
+         ckpt export --images /data/images --bundle /var/lib/lxc/c1 --runtime lxc -o /data/c1.ckpt
+         scp -q /data/c1.ckpt b:/data/",
+    );
+    assert_eq!(
+        a.run("ckpt ls /data/c1.ckpt | grep -e cgroup.json -e lxc"),
+        "lxccg.img\nlxc/config"
+    );
+    b.run("umount -l /sys/fs/cgroup/unified");
+    let planned = b.run("ckpt import /data/c1.ckpt -P /data/lxc --name moved --dry-run");
+    assert!(
+        planned.contains("memory.limit_in_bytes = 67108864, pids.max = 33"),
+        "{planned}"
+    );
+    b.run("ckpt import /data/c1.ckpt -P /data/lxc --name moved");
+    let there = Container {
+        host: b,
+        lxcpath: "/data/lxc",
+        name: "moved",
+    };
+    there.assert_untouched();
+    assert_eq!(there.limits(), "67108864\n33");
 }
 
 #[test]

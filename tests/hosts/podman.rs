@@ -21,7 +21,8 @@ ssh b podman load -q -i /data/image.tar >/dev/null 2>&1
 "#;
 
 /// What the container does to its files before it begins to count.
-const CHANGES: &str = "echo changed > /usr/share/modified; rm /usr/share/deleted; echo new > /usr/share/added
+const CHANGES: &str =
+    "echo began; echo changed > /usr/share/modified; rm /usr/share/deleted; echo new > /usr/share/added
 rm -r /usr/share/emptied; mkdir /usr/share/emptied; echo new > /usr/share/emptied/new; chmod 4711 /usr/share/added
 rm /vol/removed; echo kept > /vol/file; echo anonymous > /anon/file; echo held > /dev/shm/segment
 httpd -p 80 -h /www; exec 5</usr/share/added; exec sh /opt/workloads/counter.sh /count";
@@ -70,6 +71,7 @@ fn assert_holds(host: Host<'_>, name: &str, port: u16) {
         run(host, &format!("podman exec {name} stat -c %a /usr/share/added")),
         "4711"
     );
+    assert_eq!(run(host, &format!("podman logs {name}")), "began");
     let asked = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 127.0.0.1 {port}");
     assert!(run(host, &asked).ends_with("served"), "the published port answers");
 }

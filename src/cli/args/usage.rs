@@ -48,7 +48,7 @@ pub enum UsageError {
     #[error("--level has no meaning with --compress none")]
     LevelOfNothing,
     /// Somebody else's dump, without saying whose.
-    #[error("--images needs --runtime runc or --runtime crun: their images cannot be exchanged")]
+    #[error("--images needs --runtime runc, crun or lxc: their images cannot be exchanged")]
     ImagesWithoutRuntime,
     /// A pre-dump holds no files.
     #[error("--pre-dump takes memory only: leave out --rootfs and --with-mount, or dump without --pre-dump")]

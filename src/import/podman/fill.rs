@@ -1,5 +1,6 @@
 //! The files of the archive into the container that podman has made, before anything of it runs.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub(super) fn fill(
                     unpack(archive, entry, &place)?;
                 }
             }
+            Step::AppendLog { entry } => append_log(archive, entry, bundle)?,
             Step::ChangeRootfs { entry } => change_rootfs(archive, entry, &config)?,
             _ => {}
         }
@@ -67,6 +69,18 @@ fn change_rootfs(archive: &mut impl Opened, entry: &str, config: &Value) -> Resu
     let mut content = content(archive, entry)?;
     let changed = tree::apply_diff_plain(directory.as_fd(), &mut content, &deleted, options);
     changed.map(drop).map_err(tree_error(entry))
+}
+
+/// Puts what the container said before what it will say. Its monitor has the file open, to append to it.
+fn append_log(archive: &mut impl Opened, entry: &str, bundle: &Path) -> Result<(), Error> {
+    let path = bundle.join(entry);
+    let content = archive.open(entry).map_err(|source| view::unreadable(entry, source))?;
+    let (Some(mut content), Ok(mut log)) = (content, File::options().append(true).open(&path)) else {
+        // The archive has none, or podman keeps its logs elsewhere here.
+        return Ok(());
+    };
+    let copied = std::io::copy(&mut content, &mut log);
+    copied.map(drop).map_err(|error| Error::io("writing", &path, error))
 }
 
 /// What the container deleted of its image's files.

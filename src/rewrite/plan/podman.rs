@@ -26,6 +26,8 @@ const PODMAN_S: [&str; 8] = [
 ];
 /// Where a container has its secrets, for `--allow-mount`.
 const SECRETS: &str = "/run/secrets";
+/// The entry with what the container has said (podman's name).
+const LOG: &str = "ctr.log";
 /// Longest name of a volume, bytes: it becomes a directory.
 const MAX_VOLUME_NAME: usize = 200;
 
@@ -284,6 +286,7 @@ impl Planner<'_> {
         if let Some(entry) = self.manifest.filesystem.devshm.as_ref().map(|shm| shm.entry.clone()) {
             self.steps.push(Step::FillShm { entry });
         }
+        self.steps.push(Step::AppendLog { entry: LOG.to_owned() });
         if let (Some(entry), false) = (self.manifest.filesystem.entry.clone(), self.request.ignore_rootfs) {
             self.steps.push(Step::ChangeRootfs { entry });
         }

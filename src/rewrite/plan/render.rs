@@ -143,6 +143,7 @@ fn describe(step: &Step) -> String {
             entry,
         } => format!("extract {entry} to the volume {name}, mounted at {destination}"),
         Step::FillShm { entry } => format!("extract {entry} to the container's /dev/shm"),
+        Step::AppendLog { entry } => format!("put {entry}, if it is there, before what podman logs from now on"),
         Step::ChangeRootfs { entry } => format!("apply {entry} to the container's root file system"),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
         Step::BringBack {

@@ -149,6 +149,11 @@ pub enum Step {
         /// The entry that holds it.
         entry: String,
     },
+    /// What the container has said before, if the archive has it, into podman's log.
+    AppendLog {
+        /// The entry that holds it.
+        entry: String,
+    },
     /// The changes of the root file system onto that of the image.
     ChangeRootfs {
         /// The entry that holds them.
@@ -193,6 +198,7 @@ impl Step {
                 | Self::PodmanRestore(_)
                 | Self::FillVolume { .. }
                 | Self::FillShm { .. }
+                | Self::AppendLog { .. }
                 | Self::ChangeRootfs { .. }
                 | Self::LoopbackUp
                 | Self::BringBack { .. }

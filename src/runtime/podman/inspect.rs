@@ -39,6 +39,22 @@ pub(super) struct Inspected {
     is_infra: bool,
     #[serde(default)]
     network_settings: Networking,
+    #[serde(default)]
+    host_config: HostConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HostConfig {
+    log_config: LogConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct LogConfig {
+    #[serde(rename = "Type")]
+    driver: String,
+    path: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +166,13 @@ impl Inspected {
         words.find(|word| *word == b"-r")?;
         let program = PathBuf::from(std::ffi::OsStr::from_bytes(words.next()?));
         (program.is_absolute() && program.is_file()).then_some(program)
+    }
+
+    /// The file that its log is in, where it is in one. podman imports a file of these drivers alone.
+    pub(super) fn log(&self) -> Option<PathBuf> {
+        let LogConfig { driver, path } = &self.host_config.log_config;
+        let in_file = matches!(driver.as_str(), "k8s-file" | "json-file") && path.is_file();
+        in_file.then(|| path.clone())
     }
 
     /// Its named and anonymous volumes.
