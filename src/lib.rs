@@ -30,6 +30,7 @@
 //! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
+//! | [`process`] | plain processes: their tree, the files that they use, what keeps CRIU from dumping them |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
 pub mod ability;
@@ -46,6 +47,7 @@ pub mod import;
 pub mod lxc;
 pub mod manifest;
 pub mod mounts;
+pub mod process;
 pub mod request;
 pub mod rewrite;
 pub mod runtime;

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::host::{self, HostFacts};
 use crate::import;
 use crate::manifest::Manifest;
+use crate::process::Listing;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Plan, Refusal, Spec};
 
@@ -20,6 +21,8 @@ pub struct Candidate<'a> {
     pub spec: &'a Spec,
     /// Its cgroup record.
     pub cgroups: Option<&'a CgroupRecord>,
+    /// Its processes and their files, where it is of processes.
+    pub listing: Option<&'a Listing>,
     /// Bytes of all entries together.
     pub content_bytes: u64,
 }
@@ -44,7 +47,15 @@ pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &Hos
 
 /// What the import itself would say.
 fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<Check>, Error> {
-    let rehearsal = import::rehearse(request, candidate.manifest, candidate.spec, candidate.cgroups);
+    let rehearsal = import::rehearse(
+        request,
+        import::Candidate {
+            manifest: candidate.manifest,
+            spec: candidate.spec,
+            cgroups: candidate.cgroups,
+            listing: candidate.listing,
+        },
+    );
     match rehearsal {
         Ok(plan) => Ok(planned(&plan, candidate.content_bytes)),
         Err(Error::Rewrite(rewrite::Error::Refused(refusals))) => Ok(refusals.iter().map(refused).collect()),

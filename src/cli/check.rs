@@ -16,6 +16,7 @@ use crate::archive::limits::MAX_JSON;
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
 use crate::host::HostFacts;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Spec};
 
@@ -48,15 +49,18 @@ pub fn run(args: CheckArgs, ui: &Ui) -> Outcome {
 fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Stop> {
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let summary = archive.read(&|name| [SPEC, CGROUPS].contains(&name), &mut |name, _, content| {
-        let mut text = Vec::new();
-        content
-            .take(MAX_JSON)
-            .read_to_end(&mut text)
-            .map_err(|error| archive.fail_read(error))?;
-        texts.insert(name.to_owned(), text);
-        Ok(())
-    })?;
+    let summary = archive.read(
+        &|name| [SPEC, CGROUPS, FILES_JSON].contains(&name),
+        &mut |name, _, content| {
+            let mut text = Vec::new();
+            content
+                .take(MAX_JSON)
+                .read_to_end(&mut text)
+                .map_err(|error| archive.fail_read(error))?;
+            texts.insert(name.to_owned(), text);
+            Ok(())
+        },
+    )?;
     let fail = |error: Error| {
         Stop::from(Failure::new(
             format!("cannot check {}", archive.name()),
@@ -68,10 +72,13 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let spec = Spec::parse(spec).map_err(|error| fail(rewrite::Error::from(error).into()))?;
     let cgroups = texts.get(CGROUPS).map(|text| CgroupRecord::from_json(text));
     let cgroups = cgroups.transpose().map_err(|error| fail(error.into()))?;
+    let listing = texts.get(FILES_JSON).map(|text| Listing::from_json(text)).transpose();
+    let listing = listing.map_err(|error| fail(crate::runtime::Error::from(error).into()))?;
     let candidate = Candidate {
         manifest: &summary.manifest,
         spec: &spec,
         cgroups: cgroups.as_ref(),
+        listing: listing.as_ref(),
         content_bytes: summary.content_bytes,
     };
     ability::restorable(&candidate, request, here).map_err(fail)

@@ -8,6 +8,7 @@ mod args;
 mod cat;
 mod check;
 mod criu_action;
+mod criu_rpc;
 mod exit;
 mod export;
 mod extract;
@@ -75,6 +76,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),
+        Command::CriuRpc(args) => criu_rpc::run(&args),
         Command::LazyGuard(args) => lazy_guard::run(args, ui),
     }
 }

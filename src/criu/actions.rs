@@ -10,6 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt;
+
+use crate::sys::pidns;
+
 /// Longest request that a script may send, bytes.
 const REQUEST_LIMIT: u64 = 256;
 /// How long a connected script may take to say what it wants. It writes at once; only a stranger would not.
@@ -62,7 +66,10 @@ impl Action {
             .next()
             .and_then(ActionKind::parse)
             .ok_or(io::ErrorKind::InvalidData)?;
-        let init_pid = words.next().and_then(|pid| pid.parse().ok());
+        let told = words.next().and_then(|pid| pid.parse().ok());
+        // CRIU tells the number that it knows, which is another one where it works in a PID namespace of its own.
+        let asking = sockopt::socket_peercred(&stream)?.pid.as_raw_nonzero().get();
+        let init_pid = told.and_then(|pid| pidns::outer_pid(asking, pid));
         Ok(Self {
             kind,
             init_pid,

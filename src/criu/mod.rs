@@ -14,6 +14,7 @@ mod netns;
 mod options;
 mod pagemap;
 pub mod pages;
+pub mod rpc;
 mod session;
 pub mod stats;
 pub mod wire;

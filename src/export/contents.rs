@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use super::parent::Parent;
+use super::processes::{self, Processes};
 use super::{describe, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
@@ -13,7 +14,7 @@ use crate::error::Error;
 use crate::host;
 use crate::manifest::{Manifest, RootfsMode};
 use crate::mounts::{self, MountTable};
-use crate::request::{ExportRequest, RuntimeKind};
+use crate::request::{ExportRequest, RootfsChoice, RuntimeKind};
 use crate::runtime::{Runtime, Target};
 
 /// How much of CRIU's log goes into an archive, bytes from its end.
@@ -28,11 +29,17 @@ pub(super) struct Contents {
     files: Files,
     cgroup_of: Option<i32>,
     parent: Option<Parent>,
+    processes: Option<Processes>,
 }
 
 impl Contents {
     /// What is exported of a running container.
-    pub(super) fn of_container(request: &ExportRequest, runtime: &dyn Runtime, target: &Target) -> Result<Self, Error> {
+    pub(super) fn of_container(
+        request: &ExportRequest,
+        runtime: &dyn Runtime,
+        target: &Target,
+        work: &Path,
+    ) -> Result<Self, Error> {
         // Each asks a program, which takes some hundredths of a second.
         let (version, host) = std::thread::scope(|scope| {
             let host = scope.spawn(host::manifest);
@@ -43,8 +50,18 @@ impl Contents {
             )
         });
         let (version, host) = (version?, host?);
+        let is_container = runtime.kind() != RuntimeKind::Process;
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
-        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        // The root file system of a process is the host's.
+        let rootfs = if is_container {
+            request.rootfs
+        } else {
+            RootfsChoice::None
+        };
+        let files = Files::plan(rootfs, target, &binds, &request.with_mounts)?;
+        let processes = (!is_container)
+            .then(|| Processes::survey(request, target, work))
+            .transpose()?;
         let parent = request
             .parent
             .as_deref()
@@ -59,8 +76,9 @@ impl Contents {
             spec: target.spec.clone(),
             timestamp,
             files,
-            cgroup_of: Some(target.pid),
+            cgroup_of: is_container.then_some(target.pid),
             parent,
+            processes,
         })
     }
 
@@ -87,6 +105,7 @@ impl Contents {
             files,
             cgroup_of: None,
             parent: None,
+            processes: None,
         })
     }
 
@@ -106,8 +125,17 @@ impl Contents {
     }
 
     /// Writes the entries before memory; what is left are the files.
-    pub(super) fn write_head(self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+    pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
+        if let Some(processes) = &mut self.processes {
+            let listing = processes.listing()?;
+            let text = listing.to_json().map_err(|source| Error::Json {
+                entry: "files.json",
+                source,
+            })?;
+            add(writer, "files.json", &text)?;
+            self.files.with_open(processes::travelling(&listing));
+        }
         Ok(self.files)
     }
 }

@@ -14,6 +14,7 @@ use crate::criu::{self, Hook, ImageNetns, WorkDir};
 use crate::error::Error;
 use crate::event::Events;
 use crate::manifest::Manifest;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
@@ -35,6 +36,7 @@ pub(super) struct Archive<'a> {
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
     pub(super) cgroups: Option<CgroupRecord>,
+    pub(super) listing: Option<Listing>,
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
     interrupted: Hook<'a>,
@@ -92,12 +94,16 @@ impl<'a> Archive<'a> {
             .read("cgroup.json", MAX_JSON)?
             .map(|text| CgroupRecord::from_json(&text))
             .transpose()?;
+        let listing = staged.read(FILES_JSON, MAX_JSON)?;
+        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
+        let listing = listing.map_err(crate::runtime::Error::from)?;
         Ok(Self {
             staged,
             parents,
             manifest,
             spec,
             cgroups,
+            listing,
             threads: request.threads,
             pages: request.pages.clone(),
             interrupted,

@@ -188,6 +188,7 @@ impl Attempt<'_> {
             spec: &self.plan.config,
             cgroup: self.command.cgroup.as_deref(),
             lazy,
+            processes: self.command.processes.as_ref(),
             options: &self.command.options,
         })?)
     }
@@ -210,7 +211,7 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        if let Err(error) = ready(pid) {
+        if let Err(error) = self.write_pid_file(pid).and_then(|()| ready(pid)) {
             commit.refuse();
             return Err(error);
         }
@@ -221,8 +222,19 @@ impl Attempt<'_> {
             runtime: runtime.kind().name().to_owned(),
             pid: now.map_or(pid, |target| target.pid),
             bundle: self.command.bundle.clone(),
+            job: self.command.processes.is_some() && self.command.options.shell_job,
             followed: None,
         })
+    }
+
+    /// A container's runtime writes its own.
+    fn write_pid_file(&self, pid: i32) -> Result<(), Error> {
+        match (&self.command.processes, &self.command.pid_file) {
+            (Some(_), Some(path)) => {
+                std::fs::write(path, format!("{pid}\n")).map_err(|error| Error::io("writing", path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn guard_order(&self, runtime: &dyn Runtime, work: &WorkDir) -> GuardOrder {

@@ -26,6 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use restore::switches;
 pub use step::{Owner, RestoreCommand, Step};
 pub use warning::Warning;
 

@@ -105,6 +105,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Of processes.
+    #[error(transparent)]
+    Process(#[from] crate::process::Error),
     /// CRIU's option file cannot hold a value.
     #[error(transparent)]
     Option(#[from] crate::criu::Error),
@@ -120,6 +123,7 @@ impl Error {
             Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
                 ErrorKind::Usage
             }
+            Self::Process(error) => error.kind(),
             Self::NotRunning { .. } | Self::Busy { .. } => ErrorKind::Dump,
             _ => ErrorKind::Other,
         }

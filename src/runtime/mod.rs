@@ -9,6 +9,7 @@ mod error;
 mod flags;
 mod lock;
 mod oci;
+mod process;
 mod roots;
 
 use std::os::fd::BorrowedFd;
@@ -18,10 +19,11 @@ use std::process::Command;
 pub use error::Error;
 pub use lock::ContainerLock;
 pub use oci::Oci;
+pub use process::Process;
 
 use crate::criu::{Logs, OptionFile, Session};
 use crate::manifest::DumpOptions;
-use crate::request::{ContainerRef, RestoreOptions, RuntimeKind};
+use crate::request::{ContainerRef, ProcessRef, ProcessRestore, RestoreOptions, RuntimeKind};
 
 /// A container as its runtime describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Restore<'a> {
     pub cgroup: Option<&'a str>,
     /// CRIU's lazy-pages daemon waits in `work` for the tasks' memory.
     pub lazy: bool,
+    /// Of processes: how they are restored.
+    pub processes: Option<&'a ProcessRestore>,
     /// The switches.
     pub options: &'a RestoreOptions,
 }
@@ -168,7 +172,7 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
 }
 
 impl RuntimeKind {
-    /// Every runtime, in the order in which they are asked for a container.
+    /// Every runtime of containers, in the order in which they are asked for one.
     pub const ALL: [Self; 2] = [Self::Runc, Self::Crun];
 
     /// Its name, as `--runtime` takes it.
@@ -177,13 +181,17 @@ impl RuntimeKind {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Process => "process",
         }
     }
 
     /// The runtime of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL
+            .into_iter()
+            .chain([Self::Process])
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -192,7 +200,20 @@ impl RuntimeKind {
 /// # Errors
 /// [`Error::NotInstalled`] where the program is not found.
 pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runtime>, Error> {
-    Ok(Box::new(Oci::open(kind, state_root)?))
+    Ok(match kind {
+        RuntimeKind::Process => Box::new(Process::open()?),
+        kind => Box::new(Oci::open(kind, state_root)?),
+    })
+}
+
+/// Finds a process tree.
+///
+/// # Errors
+/// Where there is none, or CRIU is not installed.
+pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
+    let process = Process::find(process)?;
+    let target = process.target()?;
+    Ok((process, target))
 }
 
 /// Finds a container: in the runtime that the reference names, or in each one that is installed.

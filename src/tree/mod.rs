@@ -55,3 +55,4 @@ pub use restore::Scope;
 pub use sparse::{Map, MapDefect, Region};
 pub use unpack::{Options, Target, unpack};
 pub use walk::Ignore;
+pub(crate) use walk::Select;

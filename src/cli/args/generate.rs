@@ -1,4 +1,5 @@
-//! Arguments of the commands that packagers, CRIU and ckpt itself call: `completions`, `man`, `criu-action`, `lazy-guard`.
+//! Arguments of the commands that packagers, CRIU and ckpt itself call: `completions`, `man`, `criu-action`, `criu-rpc`,
+//! `lazy-guard`.
 
 use std::path::PathBuf;
 
@@ -35,6 +36,17 @@ pub struct CriuActionArgs {
     /// The socket that ckpt listens on
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+}
+
+/// Arguments of `ckpt criu-rpc`.
+#[derive(Debug, Clone, Args)]
+pub struct CriuRpcArgs {
+    /// What is to be done, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub order: String,
+    /// Restore as the first process of a PID namespace, and stay
+    #[arg(long)]
+    pub first: bool,
 }
 
 /// Arguments of `ckpt lazy-guard`.

@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::request::ImagesIn;
 
 pub use export::ExportArgs;
-pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
+pub use generate::{CompletionsArgs, CriuActionArgs, CriuRpcArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, VerifyArgs};
 pub use usage::UsageError;
@@ -120,6 +120,9 @@ pub enum Command {
     /// Called by CRIU while it dumps or restores; not for people
     #[command(hide = true)]
     CriuAction(CriuActionArgs),
+    /// Drives CRIU for the dump or restore of processes; not for people
+    #[command(hide = true)]
+    CriuRpc(CriuRpcArgs),
     /// Watches over a lazy import; not for people
     #[command(hide = true)]
     LazyGuard(LazyGuardArgs),
@@ -131,6 +134,7 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Process,
 }
 
 impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
@@ -139,6 +143,7 @@ impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
             RuntimeArg::Auto => None,
             RuntimeArg::Runc => Some(crate::request::RuntimeKind::Runc),
             RuntimeArg::Crun => Some(crate::request::RuntimeKind::Crun),
+            RuntimeArg::Process => Some(crate::request::RuntimeKind::Process),
         }
     }
 }

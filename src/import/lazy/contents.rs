@@ -17,6 +17,7 @@ use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
 use crate::import::Opened;
 use crate::manifest::Manifest;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
@@ -37,6 +38,7 @@ pub(in crate::import) struct LazyArchive<'a> {
     manifest: Manifest,
     spec: Spec,
     cgroups: Option<CgroupRecord>,
+    listing: Option<Listing>,
     threads: NonZeroUsize,
     map: PageMap,
     pages: HashMap<u32, EntryAt>,
@@ -81,12 +83,19 @@ impl<'a> LazyArchive<'a> {
             .map(|_| archive.read("cgroup.json", MAX_JSON))
             .transpose()?;
         let cgroups = cgroups.map(|text| CgroupRecord::from_json(&text)).transpose()?;
+        let listing = frames
+            .entry(FILES_JSON)
+            .map(|_| archive.read(FILES_JSON, MAX_JSON))
+            .transpose()?;
+        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
+        let listing = listing.map_err(crate::runtime::Error::from)?;
         Ok(Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,
             manifest,
             spec,
             cgroups,
+            listing,
             threads: request.threads,
             map: PageMap::default(),
             pages: HashMap::new(),
@@ -188,6 +197,10 @@ impl Opened for LazyArchive<'_> {
 
     fn cgroups(&self) -> Option<&CgroupRecord> {
         self.cgroups.as_ref()
+    }
+
+    fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
     }
 
     fn memory(&mut self) -> Option<Memory> {

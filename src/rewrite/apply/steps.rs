@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 
 use super::undo::{Made, Undo};
-use super::{Contents, Fault, owners};
+use super::{Contents, Fault, owners, put_files};
 use crate::capture::DELETED_FILES;
 use crate::manifest::FileType;
 use crate::rewrite::plan::{Owner, Plan, Step};
@@ -66,6 +66,10 @@ impl Run<'_, '_> {
                 owner,
                 external_netns,
             } => self.place_images(path, *owner, *external_netns),
+            Step::PutFiles { entry, staging, files } => {
+                self.put_mount(entry, staging)?;
+                put_files::put(staging, files, &mut self.undo)
+            }
             Step::WriteConfig { path } => self.write_config(path),
             Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
             Step::Restore(_) | Step::LoopbackUp | Step::ApplyLimits { .. } => Ok(()),

@@ -16,20 +16,28 @@ impl Plan {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "import container {} (was {}, made by {}, checkpointed {})",
-            self.name, self.source_id, self.made_by, self.checkpointed_at
+            "import {} {} (was {}, made by {}, checkpointed {})",
+            if self.config.is_null() {
+                "processes"
+            } else {
+                "container"
+            },
+            self.name,
+            self.source_id,
+            self.made_by,
+            self.checkpointed_at
         )];
         lines.push("steps:".to_owned());
         let steps = self.steps.iter().enumerate();
         lines.extend(steps.map(|(index, step)| format!("  {:>2}. {}", index + 1, describe(step))));
-        lines.push("changes of config.json:".to_owned());
-        lines.extend(
-            self.changes
-                .iter()
-                .map(|change| format!("  {}", describe_change(change))),
-        );
-        if self.changes.is_empty() {
-            lines.push("  none".to_owned());
+        // Processes have no configuration.
+        if !self.config.is_null() {
+            lines.push("changes of config.json:".to_owned());
+            let changes = self.changes.iter();
+            lines.extend(changes.map(|change| format!("  {}", describe_change(change))));
+            if self.changes.is_empty() {
+                lines.push("  none".to_owned());
+            }
         }
         if !self.warnings.is_empty() {
             lines.push("warnings:".to_owned());
@@ -111,6 +119,10 @@ fn describe(step: &Step) -> String {
             };
             format!("put CRIU's images into {}{owner}{netns}", shown(path))
         }
+        Step::PutFiles { entry, files, .. } => {
+            let files: Vec<String> = files.iter().map(|path| shown(path).to_string()).collect();
+            format!("put the files of {entry} at {}", files.join(", "))
+        }
         Step::WriteConfig { path } => format!("write {}", shown(path)),
         Step::Restore(command) => describe_restore(command),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
@@ -173,6 +185,10 @@ fn describe_restore(command: &RestoreCommand) -> String {
             .iter()
             .map(|context| format!("lsm-mount-context={context}")),
     );
+    if let Some(processes) = &command.processes {
+        words.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
+        words.extend(processes.netns.iter().map(|netns| format!("netns={}", shown(netns))));
+    }
     words.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
     words.extend(
         command
@@ -186,7 +202,12 @@ fn describe_restore(command: &RestoreCommand) -> String {
     } else {
         format!(" with {}", words.join(", "))
     };
-    format!("{} restores {}{with}", command.runtime, command.name)
+    let runtime = if command.processes.is_some() {
+        "criu"
+    } else {
+        command.runtime
+    };
+    format!("{runtime} restores {}{with}", command.name)
 }
 
 fn describe_change(change: &Change) -> String {
