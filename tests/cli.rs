@@ -108,7 +108,7 @@ fn usage_errors_show_the_usage_of_their_command() {
     insta::assert_snapshot!(stderr(&["export", "web", "-o", "f", "--level", "20"], 2), @"
     error: zstd has levels 1 to 19, not 20
 
-    Usage: ckpt export [OPTIONS] --output <FILE> <CONTAINER|--images <DIR>>
+    Usage: ckpt export [OPTIONS] --output <FILE> <CONTAINER|--images <DIR>|--pid <PID>|--unit <NAME.service>>
 
     For more information, try '--help'.
     ");
