@@ -93,6 +93,8 @@ trait Opened: rewrite::Contents {
     fn images(&self, directory: &Path) -> PathBuf {
         directory.to_owned()
     }
+    /// Nothing more is read from it.
+    fn clear(&mut self) {}
 }
 
 impl Opened for Archive<'_> {
@@ -118,6 +120,10 @@ impl Opened for Archive<'_> {
 
     fn images(&self, directory: &Path) -> PathBuf {
         Archive::images(self, directory)
+    }
+
+    fn clear(&mut self) {
+        Archive::clear(self);
     }
 }
 
@@ -147,6 +153,7 @@ fn run(
         total: None,
     });
     let applied = rewrite::apply(&plan, &mut archive, events).map_err(rewrite::Error::from)?;
+    archive.clear();
     let Some(command) = plan.restore() else {
         applied.commit();
         let images = rewrite::Layout::at(plan.bundle.clone()).images();

@@ -60,11 +60,11 @@ fn good_archives_of_yesterday_are_read() {
     for (codec, identity) in [
         (
             "zstd",
-            "cfd47191144a2a16b2545c3a774788997ad63bab53343e679585cf7a468adb1f",
+            "8954d62d88d35503937deb828a75a6427dc62b4ff70eb26b199b672c3c81ca3f",
         ),
         (
             "gzip",
-            "245674414dd97201e6da0a453c3adea8ad092e97f14da95eb72b25eb2da5f623",
+            "5f679ca972fd92ec606d3c329f80d37c8030712c4f28127f41f6647dcfbf0289",
         ),
         (
             "none",

@@ -514,6 +514,47 @@ fn a_plain_directory_is_taken_whole_and_an_overlay_on_demand() {
     assert_eq!((nothing.mode, nothing.parts.len()), (RootfsMode::None, 0));
 }
 
+/// What CRIU does in a container while it dumps.
+fn criu_passes_by(place: &Path) {
+    let directory = place.join("cr-tmpfs.aB3xYz");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("x"), b"").unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    fs::create_dir(place.join("cr-tmpfs.000000")).unwrap();
+}
+
+#[test]
+fn what_criu_makes_while_files_are_taken_is_no_part_of_them() {
+    if !inside("what_criu_makes_while_files_are_taken_is_no_part_of_them") {
+        return;
+    }
+    let with_tmp = |lower: &[PathBuf]| {
+        image(lower);
+        fs::create_dir(lower[0].join("tmp")).unwrap();
+        chmod(&lower[0].join("tmp"), 0o1777);
+    };
+    let overlay = Overlay::new("", 2, with_tmp);
+    let root = overlay.merged();
+    fs::write(root.join("new"), b"new").unwrap();
+    let plain = overlay.path("plain");
+    fs::create_dir_all(plain.join("tmp/kept")).unwrap();
+    let bare = overlay.path("bare");
+    fs::create_dir(&bare).unwrap();
+    fs::write(bare.join("file"), b"x").unwrap();
+    for (rootfs, place) in [(&root, "tmp"), (&plain, "tmp"), (&bare, "")] {
+        let before = entries(&mut capture(Wanted::Auto, rootfs));
+        let mut taken = capture(Wanted::Auto, rootfs);
+        criu_passes_by(&rootfs.join(place));
+        assert!(entries(&mut taken) == before, "{}", rootfs.display());
+    }
+    // Anything else that appears is somebody's file.
+    let mut taken = capture(Wanted::Auto, &plain);
+    fs::create_dir(plain.join("tmp/kept/cr-tmpfs.000000")).unwrap();
+    let error = taken.parts[0].write(&mut Vec::new()).unwrap_err();
+    let why = std::error::Error::source(&error).expect("why").to_string();
+    assert_eq!(why, "`tmp/kept/cr-tmpfs.000000` appeared while the tree was packed");
+}
+
 #[test]
 fn an_overlay_whose_layers_are_out_of_reach_is_taken_whole() {
     if !inside("an_overlay_whose_layers_are_out_of_reach_is_taken_whole") {

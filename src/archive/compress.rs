@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::digest::Digest;
+use super::framedigest::FrameDigest;
 use super::frames::{Compression, Encoder, is_zero};
 use super::pool::{Buffers, Content};
 
@@ -20,7 +20,7 @@ pub(super) struct Done {
     /// Held until it is written, so that the number of buffers bounds the number of frames.
     pub content: Arc<Content>,
     pub stored: Vec<u8>,
-    pub digest: Digest,
+    pub digest: FrameDigest,
 }
 
 /// A frame of zeros, which is made once: large processes have thousands.
@@ -28,7 +28,7 @@ struct Zeros {
     length: usize,
     level: i32,
     stored: Vec<u8>,
-    digest: Digest,
+    digest: FrameDigest,
 }
 
 /// Starts the work of one thread; buffers for what is stored come from `spare`.
@@ -55,7 +55,7 @@ pub(super) fn worker(
             });
         }
         encoder.encode(&content, level, &mut stored)?;
-        let digest = Digest::of(&stored);
+        let digest = FrameDigest::of(&stored);
         if zero {
             zeros = Some(Zeros {
                 length: content.len(),
@@ -91,7 +91,7 @@ mod tests {
                 encoder
                     .encode(&vec![0; length], level, &mut expected)
                     .expect("compresses");
-                assert_eq!((&done.stored, done.digest), (&expected, Digest::of(&expected)));
+                assert_eq!((&done.stored, done.digest), (&expected, FrameDigest::of(&expected)));
                 spare.put(done.stored);
             }
         }

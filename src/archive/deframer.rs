@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::digest::Digest;
 use super::error::{Error, FrameProblem, TrailerProblem};
+use super::framedigest::FrameDigest;
 use super::framer::depth;
 use super::frames::{Class, Codec, Decoder, Head, Next, SplitError, split};
 use super::index::Frame;
@@ -23,7 +23,7 @@ pub(super) struct Stored {
     pub head: Head,
     pub offset: u64,
     /// What its digest must be, where that is known beforehand.
-    pub expected: Option<Digest>,
+    pub expected: Option<FrameDigest>,
 }
 
 /// A frame after the pool.
@@ -32,7 +32,7 @@ pub(super) struct Decoded {
     pub stored: Vec<u8>,
     pub head: Head,
     pub offset: u64,
-    pub digest: Digest,
+    pub digest: FrameDigest,
 }
 
 /// The pool that decodes frames.
@@ -54,7 +54,7 @@ pub(super) fn decode(decoder: &mut Decoder, buffers: &Buffers, frame: Stored) ->
         offset,
         expected,
     } = frame;
-    let digest = Digest::of(&bytes);
+    let digest = FrameDigest::of(&bytes);
     let checked = match expected {
         Some(expected) if expected != digest => Err(FrameProblem::Digest),
         Some(_) => head_as_listed(decoder, &bytes, head),

@@ -11,7 +11,7 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// Length in hexadecimal digits.
-    pub const HEX: usize = 64;
+    pub const HEX: usize = HEX;
 
     /// No digest of anything that is known: for tests.
     #[cfg(test)]
@@ -32,27 +32,40 @@ impl Digest {
     /// Parses 64 lowercase hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
-        if text.len() != Self::HEX {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self(bytes))
+        from_hex(text).map(Self)
     }
 
     /// The digits, without an allocation.
     #[must_use]
     pub fn hex(&self) -> [u8; Self::HEX] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; Self::HEX];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        text
+        hex(&self.0)
     }
+}
+
+/// Length of 32 bytes in hexadecimal digits.
+pub(super) const HEX: usize = 64;
+
+/// The bytes of 64 lowercase hexadecimal digits.
+pub(super) fn from_hex(text: &[u8]) -> Option<[u8; 32]> {
+    if text.len() != HEX {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// The lowercase hexadecimal digits of 32 bytes.
+pub(super) fn hex(bytes: &[u8; 32]) -> [u8; HEX] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; HEX];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
 }
 
 const fn nibble(digit: u8) -> Option<u8> {

@@ -21,6 +21,7 @@ use super::deframer::decode;
 use super::digest::{Digest, Hasher};
 use super::error::Error;
 use super::format::{pages_number, place};
+use super::framedigest::FrameDigest;
 use super::frames::Decoder;
 use super::header::padded;
 use super::index::{Entry, Index};
@@ -309,7 +310,7 @@ impl<'a> Worker<'a> {
         let length = stored.bytes.len() as u64;
         let named = || archive.index().entry_at(archive.frame_start(number)).to_owned();
         if treatment == Treatment::Check {
-            if stored.expected != Some(Digest::of(&stored.bytes)) {
+            if stored.expected != Some(FrameDigest::of(&stored.bytes)) {
                 let (entry, frame) = (named(), number);
                 return Err(Error::FrameDigest { entry, frame });
             }

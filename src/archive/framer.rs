@@ -12,6 +12,7 @@ use super::compress::{Done, Job, worker};
 use super::contenthash::{ContentHash, Span};
 use super::digest::Digest;
 use super::error::Error;
+use super::framedigest::FrameDigest;
 use super::frames::{Codec, Compression, store};
 use super::index::Frame;
 use super::limits::{FRAME_SIZE, MAX_FRAMES};
@@ -212,7 +213,7 @@ impl<W: Write> Framer<W> {
             self.frames.push(Frame {
                 stored: stored as u32,
                 content: length as u32,
-                digest: Digest::of(&[]),
+                digest: FrameDigest::of(&[]),
             });
         }
         let gap = self.outlet.leave(stored)?;
@@ -225,7 +226,7 @@ impl<W: Write> Framer<W> {
         self.drain(0)?;
         let stored = store(self.codec, bytes);
         if let Some(frame) = self.frames.get_mut(later.frame) {
-            frame.digest = Digest::of(&stored);
+            frame.digest = FrameDigest::of(&stored);
         }
         self.outlet.fill(later.gap, &stored)
     }

@@ -8,9 +8,9 @@ use std::io::Write as _;
 
 use serde::Deserialize;
 
-use super::digest::Digest;
 use super::error::{Error, TailProblem};
 use super::format::INDEX;
+use super::framedigest::FrameDigest;
 use super::frames::Codec;
 use super::header::{Header, padded};
 use super::limits::MAX_MTIME;
@@ -37,8 +37,8 @@ pub struct Frame {
     pub stored: u32,
     /// Bytes of content.
     pub content: u32,
-    /// SHA-256 of the bytes in the file.
-    pub digest: Digest,
+    /// Digest of the bytes in the file.
+    pub digest: FrameDigest,
 }
 
 /// What is where in an archive: all entries before `index.json`, and the frames that they are in.
@@ -164,7 +164,7 @@ impl Index {
             });
         }
         for RawFrame(stored, content, digest) in raw.frames {
-            let digest = Digest::from_hex(digest.as_bytes()).ok_or_else(malformed)?;
+            let digest = FrameDigest::from_hex(digest.as_bytes()).ok_or_else(malformed)?;
             index.frames.push(Frame {
                 stored,
                 content,
@@ -299,7 +299,7 @@ mod tests {
         let frame = |stored, content| Frame {
             stored,
             content,
-            digest: Digest::of(b"x"),
+            digest: FrameDigest::of(b"x"),
         };
         Index {
             codec: Codec::Zstd,
@@ -352,7 +352,7 @@ mod tests {
         type Change = fn(&mut Index);
         let table: [(Change, &str); 7] = [
             (
-                |index| index.frames[1].digest = Digest::of(b"y"),
+                |index| index.frames[1].digest = FrameDigest::of(b"y"),
                 "entry spec.dump: frame 1 does not match its digest in index.json",
             ),
             (

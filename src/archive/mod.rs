@@ -18,6 +18,7 @@ mod digest;
 mod error;
 mod extract;
 pub mod format;
+mod framedigest;
 mod framer;
 mod frames;
 #[cfg(any(test, fuzzing))]
@@ -53,6 +54,7 @@ mod writer;
 pub use digest::{Digest, NotADigest};
 pub use error::{Error, FrameProblem, HeaderProblem, NameProblem, TailProblem, TrailerProblem};
 pub use extract::{Blocks, Treatment};
+pub use framedigest::FrameDigest;
 pub use frames::{Codec, Compression, Level};
 pub use index::{Entry, Frame, Index};
 pub use indexed::Indexed;

@@ -1,11 +1,11 @@
 //! A container's root file system: what of it is taken, and how.
 //!
-//! [`plan`] may run before the container is frozen: it decides, finds the layers of an overlay and takes their identity,
+//! [`plan`] may run before the container is frozen: it decides, finds the layers of an overlay and begins to take their identity,
 //! none of which a running container can change. [`Plan::capture`] runs while it is frozen.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -14,7 +14,7 @@ use super::overlay::Overlay;
 use super::{DELETED_FILES, Error, Part, ROOTFS, ROOTFS_DIFF, chain, warnings};
 use crate::manifest::RootfsMode;
 use crate::mounts::MountTable;
-use crate::tree::{self, Changes, Layers, Namespace, Packer, TreePath, deleted, open_root};
+use crate::tree::{self, Changes, Layers, Namespace, Packer, Transient, TreePath, deleted, open_root};
 
 /// How much of a root file system the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,8 +34,11 @@ pub enum Wanted {
 #[derive(Debug)]
 pub struct Plan {
     rootfs: PathBuf,
+    wanted: Wanted,
     taken: Taken,
     base: Option<String>,
+    /// The base, which takes a look at every file of the layers: some hundredths of a second for an image of 10,000.
+    under_way: Option<JoinHandle<Result<String, tree::Error>>>,
     warnings: Vec<String>,
 }
 
@@ -71,22 +74,22 @@ pub struct Capture {
 pub fn plan(wanted: Wanted, rootfs: &Path, mounts: &MountTable) -> Result<Plan, Error> {
     let simple = |taken| Plan {
         rootfs: rootfs.to_owned(),
+        wanted,
         taken,
         base: None,
+        under_way: None,
         warnings: Vec::new(),
     };
     match wanted {
         Wanted::None => Ok(simple(Taken::Nothing)),
         Wanted::Full => Ok(simple(Taken::All)),
-        Wanted::Diff => changes(rootfs, mounts),
-        Wanted::Auto => match changes(rootfs, mounts) {
+        Wanted::Diff => changes(simple, rootfs, mounts),
+        Wanted::Auto => match changes(simple, rootfs, mounts) {
             Err(Error::NotAnOverlay(_)) => Ok(simple(Taken::All)),
             Err(e) if is_of_layers(&e) => {
-                let warnings = vec![format!("{}: all of it is taken", chain(&e))];
-                Ok(Plan {
-                    warnings,
-                    ..simple(Taken::All)
-                })
+                let mut plan = simple(Taken::All);
+                plan.take_all_for(&e);
+                Ok(plan)
             }
             result => result,
         },
@@ -106,20 +109,16 @@ const fn is_of_layers(error: &Error) -> bool {
 }
 
 /// The plan to take the changes.
-fn changes(rootfs: &Path, mounts: &MountTable) -> Result<Plan, Error> {
+fn changes(plan: impl FnOnce(Taken) -> Plan, rootfs: &Path, mounts: &MountTable) -> Result<Plan, Error> {
     let (upper, lower, namespace) = layers(rootfs, mounts)?;
-    let base = tree::identity(&lower).map_err(pack_error(rootfs))?;
-    let taken = Taken::Changes {
+    let (_, again, _) = layers(rootfs, mounts)?;
+    let mut plan = plan(Taken::Changes {
         upper,
         lower,
         namespace,
-    };
-    Ok(Plan {
-        rootfs: rootfs.to_owned(),
-        taken,
-        base: Some(base),
-        warnings: Vec::new(),
-    })
+    });
+    plan.under_way = Some(thread::spawn(move || tree::identity(&again)));
+    Ok(plan)
 }
 
 /// The layers of the overlay that is mounted on `rootfs`.
@@ -159,23 +158,48 @@ impl Plan {
         }
     }
 
-    /// Of changes: the identity of the files below them.
+    /// Of changes, once [`Plan::settle`] was called: the identity of the files below them.
     #[must_use]
     pub fn base(&self) -> Option<&str> {
         self.base.as_deref()
+    }
+
+    /// Waits for what is still being looked at. From here on the plan stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Layers`] where changes were asked for; what cannot be read.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.under_way.take() else {
+            return Ok(());
+        };
+        let identity = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match identity.map_err(pack_error(&self.rootfs)) {
+            Ok(base) => self.base = Some(base),
+            Err(error) if self.wanted == Wanted::Auto && is_of_layers(&error) => self.take_all_for(&error),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What changed cannot be told.
+    fn take_all_for(&mut self, error: &Error) {
+        self.taken = Taken::All;
+        self.warnings.push(format!("{}: all of it is taken", chain(error)));
     }
 
     /// Measures what is taken.
     ///
     /// # Errors
     /// What cannot be read, with its path.
-    pub fn capture(self) -> Result<Capture, Error> {
+    pub fn capture(mut self) -> Result<Capture, Error> {
+        self.settle()?;
         let mode = self.mode();
         let Self {
             rootfs,
             taken,
             base,
             mut warnings,
+            ..
         } = self;
         let mut capture = Capture {
             mode,
@@ -207,7 +231,7 @@ impl Plan {
 
 impl Capture {
     fn add_tree(&mut self, name: &str, rootfs: &Path, packer: Packer) -> Result<(), Error> {
-        let measured = packer.ignore(is_criu_s).measure().map_err(pack_error(rootfs))?;
+        let measured = packer.leave_out(CRIU_S).measure().map_err(pack_error(rootfs))?;
         self.warnings.extend(warnings(name, measured.report()));
         self.parts.push(Part::tree(name, rootfs, measured));
         Ok(())
@@ -217,7 +241,7 @@ impl Capture {
         let mut changes = Changes::new(upper, namespace);
         let merged = view(rootfs)?;
         let paths = changes
-            .deleted(view(rootfs)?, lower, is_criu_s)
+            .deleted(view(rootfs)?, lower, CRIU_S)
             .map_err(pack_error(rootfs))?;
         self.add_tree(ROOTFS_DIFF, rootfs, Packer::selecting(merged, changes))?;
         // Podman, too, has this entry only when something was deleted.
@@ -228,13 +252,15 @@ impl Capture {
     }
 }
 
-/// Whether a name is one that CRIU makes in the container while it dumps, and takes away again: a place to look at mounts
-/// that are hidden (`mkdtemp` of `cr-tmpfs.XXXXXX` in /tmp, or in / where there is none).
-fn is_criu_s(directory: &TreePath, name: &CStr) -> bool {
-    let place = directory.is_root() || directory.as_bytes() == b"tmp";
-    let suffix = name.to_bytes().strip_prefix(b"cr-tmpfs.");
-    place && suffix.is_some_and(|suffix| suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric))
-}
+/// What CRIU makes in the container while it dumps, and takes away again: a place to look at mounts that are hidden (`mkdtemp`
+/// of `cr-tmpfs.XXXXXX` in /tmp, or in / where there is none).
+const CRIU_S: Transient = Transient {
+    places: |directory| directory.is_root() || directory.as_bytes() == b"tmp",
+    names: |name| {
+        let suffix = name.to_bytes().strip_prefix(b"cr-tmpfs.");
+        suffix.is_some_and(|suffix| suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric))
+    },
+};
 
 /// Opens a root file system without what is mounted on directories in it: a clone of its mount alone where that is
 /// allowed, so that files behind mount points are seen; else the path itself, where mount points are then not entered.

@@ -1,7 +1,6 @@
 //! The archive of an export while it is written: head, memory, other images, files, and the end, in this order.
 //!
-//! The files are taken by a thread of their own: those that CRIU does not touch from the moment that the container is frozen,
-//! while memory streams in, a root file system when CRIU has dumped everything.
+//! The files are taken by a thread of their own from the moment that the container is frozen, while memory streams in.
 
 use std::path::Path;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -37,9 +36,9 @@ pub(super) struct Archiving<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     writer: Writer<Sink>,
     events: &'env dyn Events,
-    /// CRIU changes files of the container while it dumps: it leaves `link_remap.N`, which its images refer to, and makes and
-    /// removes directories in /tmp, which an overlay copies up for that. Then they are taken when it has ended.
-    criu_touches_files: bool,
+    /// CRIU leaves files in the container while it dumps, `link_remap.N`, to which its images refer: then all are taken when it
+    /// has dumped everything.
+    criu_adds_files: bool,
     /// Until the container is frozen.
     contents: Option<Contents>,
     /// From then on, until they are as CRIU leaves them.
@@ -73,7 +72,7 @@ impl<'scope, 'env> Archiving<'scope, 'env> {
             scope,
             writer: Writer::with_file(sink, file, options)?,
             events,
-            criu_touches_files: request.dump.link_remap || contents.takes_rootfs(),
+            criu_adds_files: request.dump.link_remap,
             contents: Some(contents),
             waiting: None,
             files: None,
@@ -85,7 +84,7 @@ impl<'scope, 'env> Archiving<'scope, 'env> {
         if let Some(contents) = self.contents.take() {
             self.waiting = Some(contents.write_head(&mut self.writer)?);
         }
-        if self.criu_touches_files && !complete {
+        if self.criu_adds_files && !complete {
             return Ok(());
         }
         let Some(files) = self.waiting.take() else {

@@ -12,7 +12,7 @@ use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
 use crate::host;
-use crate::manifest::{Manifest, RootfsMode};
+use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RootfsChoice, RuntimeKind};
 use crate::runtime::{Runtime, Target};
@@ -70,7 +70,6 @@ impl Contents {
         let timestamp = describe::timestamp(request);
         let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
         manifest.parent = parent.as_ref().map(Parent::identity);
-        describe::files(&mut manifest, &files);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -96,8 +95,7 @@ impl Contents {
         let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
-        let mut manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
-        describe::files(&mut manifest, &files);
+        let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
@@ -114,11 +112,6 @@ impl Contents {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
     }
 
-    /// Whether anything of the root file system is taken.
-    pub(super) fn takes_rootfs(&self) -> bool {
-        self.manifest.filesystem.rootfs != RootfsMode::None
-    }
-
     /// Time of all entries, seconds since 1970.
     pub(super) const fn timestamp(&self) -> u64 {
         self.timestamp
@@ -126,6 +119,8 @@ impl Contents {
 
     /// Writes the entries before memory; what is left are the files.
     pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
+        self.files.settle()?;
+        describe::files(&mut self.manifest, &self.files);
         small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
         if let Some(processes) = &mut self.processes {
             let listing = processes.listing()?;

@@ -75,7 +75,12 @@ impl Files {
         self.open = open;
     }
 
-    /// What the manifest says of it.
+    /// Waits for what is still being looked at.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        Ok(self.rootfs.settle()?)
+    }
+
+    /// What the manifest says of it, once it is settled.
     pub(super) fn describe(&self) -> Filesystem {
         let mode = self.rootfs.mode();
         let entry = match mode {

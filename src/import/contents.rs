@@ -42,7 +42,7 @@ pub(super) struct Archive<'a> {
     interrupted: Hook<'a>,
     // Dropped last: what is staged is in them.
     memory: Option<WorkDir>,
-    _work: WorkDir,
+    work: Option<WorkDir>,
 }
 
 impl<'a> Archive<'a> {
@@ -108,7 +108,7 @@ impl<'a> Archive<'a> {
             pages: request.pages.clone(),
             interrupted,
             memory,
-            _work: work,
+            work: Some(work),
         })
     }
 }
@@ -121,6 +121,12 @@ impl Archive<'_> {
             Some(memory) => memory.path().join(CHECKPOINT),
             None => directory.to_owned(),
         }
+    }
+
+    /// Removes what is staged: all of it is where it belongs. From here on a killed import leaves no copy behind, which only
+    /// the next import beside it would sweep.
+    pub(super) fn clear(&mut self) {
+        self.work = None;
     }
 }
 

@@ -17,7 +17,8 @@ use super::layers::{Layers, Merged, Visible};
 use super::meta::Meta;
 use super::overlay::{self, Namespace, OPAQUE, OPAQUE_YES};
 use super::path::TreePath;
-use super::walk::{Ignore, Select, Walk};
+use super::transient::{Places, Transient};
+use super::walk::{Select, Walk};
 use super::xattr::{self, Object};
 
 /// Selects the changed objects of an overlay's merged view.
@@ -55,14 +56,15 @@ impl Changes {
     }
 
     /// The paths of the layers below that the overlay hides, in the order of a walk. A directory that is hidden as a whole
-    /// is one path. What the overlay replaces by another object is not among them. Names that are to be ignored may come and go.
-    pub fn deleted(&mut self, merged: OwnedFd, lower: Layers, ignore: Ignore) -> Result<Vec<TreePath>, Error> {
+    /// is one path. What the overlay replaces by another object is not among them.
+    pub fn deleted(&mut self, merged: OwnedFd, lower: Layers, transient: Transient) -> Result<Vec<TreePath>, Error> {
         self.hidden = Some(Hidden {
             lower,
             levels: Vec::new(),
             paths: Vec::new(),
         });
-        let mut walk = Walk::new(merged, self, false, ignore)?;
+        let mut places = Places::default();
+        let mut walk = Walk::new(merged, self, false, transient, &mut places)?;
         while walk.next()?.is_some() {}
         Ok(self.hidden.take().map(|hidden| hidden.paths).unwrap_or_default())
     }

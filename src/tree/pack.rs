@@ -24,7 +24,8 @@ use super::path::TreePath;
 use super::record::{MAPPED, Maps, Record};
 use super::report::Report;
 use super::sparse::{self, Map};
-use super::walk::{All, Ignore, Only, Select, Visit, Walk};
+use super::transient::{Places, Transient};
+use super::walk::{All, Only, Select, Visit, Walk};
 use super::xattr::{self, Object};
 
 /// Bytes read from a file at once.
@@ -42,7 +43,7 @@ pub struct Packer {
 struct Options {
     prefix: Option<TreePath>,
     exclude: Vec<TreePath>,
-    ignore: Ignore,
+    transient: Transient,
     cross_mounts: bool,
     omit_root: bool,
 }
@@ -70,7 +71,7 @@ impl Packer {
             options: Options {
                 prefix: None,
                 exclude: Vec::new(),
-                ignore: |_, _| false,
+                transient: Transient::NONE,
                 cross_mounts: false,
                 omit_root: false,
             },
@@ -91,10 +92,10 @@ impl Packer {
         self
     }
 
-    /// Leaves out names by the path of their directory, without so much as looking at them: they may come and go meanwhile.
+    /// Leaves out what comes and goes meanwhile; the directories that it is in are packed as they were measured.
     #[must_use]
-    pub fn ignore(mut self, ignore: Ignore) -> Self {
-        self.options.ignore = ignore;
+    pub fn leave_out(mut self, transient: Transient) -> Self {
+        self.options.transient = transient;
         self
     }
 
@@ -113,13 +114,15 @@ impl Packer {
     pub fn measure(mut self) -> Result<Measured, Error> {
         let mut record = Record::default();
         let mut report = Report::default();
-        let mut pass = Pass::new(&self.root, &mut *self.select, &self.options, None)?;
+        let mut places = Places::default();
+        let mut pass = Pass::new(&self.root, &mut *self.select, &self.options, &mut places, None)?;
         while let Some(packed) = pass.next(&mut report)? {
             record.add(&packed);
         }
         record.size += END.len() as u64;
         Ok(Measured {
             packer: self,
+            places,
             record,
             report,
         })
@@ -130,6 +133,7 @@ impl Packer {
 #[derive(Debug)]
 pub struct Measured {
     packer: Packer,
+    places: Places,
     record: Record,
     report: Report,
 }
@@ -153,7 +157,8 @@ impl Measured {
     /// What cannot be read, with its path; a file that changed since it was measured; or that `out` takes no more.
     pub fn write(&mut self, out: &mut (impl Write + ?Sized)) -> Result<(), Error> {
         let Packer { root, select, options } = &mut self.packer;
-        let mut pass = Pass::new(root, &mut **select, options, Some(&self.record.maps))?;
+        let maps = Some(&self.record.maps);
+        let mut pass = Pass::new(root, &mut **select, options, &mut self.places, maps)?;
         let mut buffer = vec![0; COPY];
         let mut written = 0;
         let mut count = 0;
@@ -195,10 +200,11 @@ impl<'a> Pass<'a> {
         root: &OwnedFd,
         select: &'a mut dyn Select,
         options: &'a Options,
+        places: &'a mut Places,
         maps: Option<&'a Maps>,
     ) -> Result<Self, Error> {
         let root = dir::open_dir_at(root, c".").map_err(Error::read("open", &TreePath::root()))?;
-        let walk = Walk::new(root, select, options.cross_mounts, options.ignore)?;
+        let walk = Walk::new(root, select, options.cross_mounts, options.transient, places)?;
         Ok(Self {
             walk,
             options,

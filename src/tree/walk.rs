@@ -13,6 +13,7 @@ use super::error::{Error, Unpackable};
 use super::limits;
 use super::meta::Meta;
 use super::path::TreePath;
+use super::transient::{Places, Transient};
 
 /// Chooses what of each directory a walk sees.
 pub(crate) trait Select: std::fmt::Debug + Send {
@@ -84,12 +85,10 @@ pub(crate) struct Walk<'s> {
     root: Stat,
     /// Whether other mounts are entered.
     cross_mounts: bool,
-    ignore: Ignore,
+    transient: Transient,
+    places: &'s mut Places,
     enter: Enter,
 }
-
-/// Whether a name in the directory of this path is not to be looked at.
-pub type Ignore = fn(&TreePath, &CStr) -> bool;
 
 /// What the next step enters before it goes on.
 enum Enter {
@@ -102,10 +101,19 @@ enum Enter {
 }
 
 impl<'s> Walk<'s> {
-    pub fn new(root: OwnedFd, select: &'s mut dyn Select, cross_mounts: bool, ignore: Ignore) -> Result<Self, Error> {
+    pub fn new(
+        root: OwnedFd,
+        select: &'s mut dyn Select,
+        cross_mounts: bool,
+        transient: Transient,
+        places: &'s mut Places,
+    ) -> Result<Self, Error> {
         select.begin()?;
         let path = TreePath::root();
-        let stat = dir::stat_fd(&root).map_err(Error::read("stat", &path))?;
+        let mut stat = dir::stat_fd(&root).map_err(Error::read("stat", &path))?;
+        if (transient.places)(&path) {
+            stat = places.stat(&path, stat);
+        }
         let stack = DirStack::new(root).map_err(Error::read("stat", &path))?;
         Ok(Self {
             select,
@@ -113,7 +121,8 @@ impl<'s> Walk<'s> {
             levels: Vec::new(),
             root: stat,
             cross_mounts,
-            ignore,
+            transient,
+            places,
             enter: Enter::Start,
         })
     }
@@ -171,14 +180,18 @@ impl<'s> Walk<'s> {
                 reason: Unpackable::Path(limits::WRITE_PATH),
             });
         }
-        let stat = dir::stat_at(self.dir()?, &name).map_err(Error::read("stat", &path))?;
+        let mut stat = dir::stat_at(self.dir()?, &name).map_err(Error::read("stat", &path))?;
+        let now = stat;
+        if (self.transient.places)(&path) {
+            stat = self.places.stat(&path, now);
+        }
         let mount_point = !self.cross_mounts && !stat.same_mount(&self.root);
         if stat.kind == FileType::Directory && !mount_point {
             let (path, name) = (path.clone(), name.clone());
             self.enter = Enter::Directory(Visit {
                 path,
                 name,
-                stat,
+                stat: now,
                 mount_point,
             });
         }
@@ -210,12 +223,24 @@ impl<'s> Walk<'s> {
     }
 
     fn open_level(&mut self, path: TreePath) -> Result<(), Error> {
-        let dir = self.stack.top().map_err(Error::read("open", &path))?;
-        let mut names = self.select.names(&path, dir.as_fd())?;
-        names.retain(|name| !(self.ignore)(&path, name));
+        let mut names = self.names(&path)?;
         names.reverse();
         self.levels.push((path, names));
         Ok(())
+    }
+
+    fn names(&mut self, path: &TreePath) -> Result<Vec<CString>, Error> {
+        let place = (self.transient.places)(path);
+        if let Some(names) = self.places.names(path).filter(|_| place) {
+            return Ok(names);
+        }
+        let dir = self.stack.top().map_err(Error::read("open", path))?;
+        let mut names = self.select.names(path, dir.as_fd())?;
+        if place {
+            names.retain(|name| !(self.transient.names)(name));
+            self.places.keep(path, &names);
+        }
+        Ok(names)
     }
 
     fn ascend(&mut self) -> Result<(), Error> {

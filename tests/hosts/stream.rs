@@ -438,6 +438,29 @@ fn files_are_of_the_same_moment_as_memory() {
 }
 
 #[test]
+fn files_are_taken_while_memory_streams() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    steady(a, "runc", "320 1");
+    // More than is kept of files while memory is on its way: whoever takes them waits with the file open.
+    a.run(
+        "dd if=/dev/urandom of=/data/c1/rootfs/large bs=1M count=150 2>/dev/null; mkfifo /data/pipe\n\
+         (sleep 4; cat) < /data/pipe > /data/c1.tar.zst & reader=$!\n\
+         ckpt -q export c1 -o - > /data/pipe & ckpt=$!\n\
+         until ls -l /proc/$ckpt/fd | grep -q /large; do kill -0 $ckpt; sleep 0.02; done\n\
+         ps -C criu -o args= | grep -q dump\n\
+         wait $ckpt; wait $reader; rm /data/pipe /data/c1/rootfs/large",
+    );
+    a.run(&format!(
+        "ckpt import /data/c1.tar.zst --name c2 --bundle /data/c2 {BASE}; [ $(stat -c %s /data/c2/rootfs/large) = 157286400 ]"
+    ));
+    assert_runs(a, "runc", "/data/c2", "c2");
+}
+
+#[test]
 fn link_remapped_files_stream_too() {
     if !possible() {
         return;

@@ -3,7 +3,7 @@
 //! Every step can be replaced, and what follows from it is made to match, as an attacker would. All frames are stored
 //! ones, so that the bytes do not depend on the version of a compressor.
 
-use ckpt::archive::Digest;
+use ckpt::archive::{Digest, FrameDigest};
 
 use super::archives::{MTIME, small};
 
@@ -195,7 +195,7 @@ impl Forge {
         let frames: Vec<String> = match self.codec {
             "none" => Vec::new(),
             _ => (frames.iter().zip(contents))
-                .map(|(frame, content)| format!("\n[{},{},\"{}\"]", frame.len(), content.len(), Digest::of(frame)))
+                .map(|(frame, content)| format!("\n[{},{},\"{}\"]", frame.len(), content.len(), frame_digest(frame)))
                 .collect(),
         };
         format!(
@@ -374,4 +374,8 @@ pub fn seek_table(frames: &[(usize, usize)]) -> Vec<u8> {
     table.extend((frames.len() as u32).to_le_bytes());
     table.extend([0, 0xb1, 0xea, 0x92, 0x8f]);
     table
+}
+
+fn frame_digest(frame: &[u8]) -> String {
+    String::from_utf8_lossy(&FrameDigest::of(frame).hex()).into_owned()
 }
