@@ -76,7 +76,10 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
     let cases: [(&[&str], &str); 10] = [
         (&[], "Usage: ckpt"),
         (&["exprot"], "unrecognized subcommand 'exprot'"),
-        (&["export"], "<CONTAINER|--images <DIR>|--pid <PID>|--unit <NAME.service>>"),
+        (
+            &["export"],
+            "<CONTAINER|--images <DIR>|--pid <PID>|--unit <NAME.service>>",
+        ),
         (&["export", "web"], "--output <FILE>"),
         (
             &["export", "web", "-o", "f", "-c", "none", "--level", "3"],

@@ -23,6 +23,8 @@ pub struct Candidate<'a> {
     pub cgroups: Option<&'a CgroupRecord>,
     /// Its processes and their files, where it is of processes.
     pub listing: Option<&'a Listing>,
+    /// CRIU's description of the processor that it ran on, where the archive has one.
+    pub cpuinfo: Option<&'a [u8]>,
     /// Bytes of all entries together.
     pub content_bytes: u64,
 }
@@ -41,6 +43,8 @@ pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &Hos
             .cgroups
             .map(|record| host::compare_cgroups(record, here).into()),
     );
+    let criu = here.criu.as_ref().zip(candidate.cpuinfo);
+    checks.extend(criu.map(|(criu, image)| super::features::compare_processor(&criu.path, image)));
     checks.extend(rehearsed(candidate, request)?);
     Ok(checks)
 }
@@ -57,7 +61,16 @@ fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<C
         },
     );
     match rehearsal {
-        Ok(plan) => Ok(planned(&plan, candidate.content_bytes)),
+        Ok(plan) => {
+            let files = candidate.listing.map(|listing| {
+                Check::ok(
+                    "files",
+                    format!("{} are as the processes know them", listing.files.len()),
+                )
+            });
+            let planned = planned(&plan, candidate.content_bytes);
+            Ok(files.into_iter().chain(planned).collect())
+        }
         Err(Error::Rewrite(rewrite::Error::Refused(refusals))) => Ok(refusals.iter().map(refused).collect()),
         Err(error) => Err(error),
     }

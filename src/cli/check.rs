@@ -23,6 +23,7 @@ use crate::rewrite::{self, Spec};
 /// The entries that decide, beside the manifest.
 const SPEC: &str = "spec.dump";
 const CGROUPS: &str = "cgroup.json";
+const CPUINFO: &str = "checkpoint/cpuinfo.img";
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
@@ -50,7 +51,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let summary = archive.read(
-        &|name| [SPEC, CGROUPS, FILES_JSON].contains(&name),
+        &|name| [SPEC, CGROUPS, FILES_JSON, CPUINFO].contains(&name),
         &mut |name, _, content| {
             let mut text = Vec::new();
             content
@@ -79,6 +80,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
         spec: &spec,
         cgroups: cgroups.as_ref(),
         listing: listing.as_ref(),
+        cpuinfo: texts.get(CPUINFO).map(Vec::as_slice),
         content_bytes: summary.content_bytes,
     };
     ability::restorable(&candidate, request, here).map_err(fail)

@@ -84,6 +84,19 @@ pub fn features(program: &Path) -> Result<Features, Error> {
     Ok(ask(program, &request)?.features.unwrap_or_default())
 }
 
+/// Writes the `cpuinfo.img` of this processor into `images`.
+///
+/// # Errors
+/// Where CRIU does not know this processor.
+pub fn describe_cpu(program: &Path, images: &Path) -> Result<(), Error> {
+    let request = Request {
+        kind: Kind::CpuinfoDump.into(),
+        options: Some(logging_to(images, "cpuinfo.log")),
+        ..Request::default()
+    };
+    ask(program, &request).map(drop)
+}
+
 /// Whether this processor can run what was dumped on that of the `cpuinfo.img` in `images`.
 ///
 /// # Errors
