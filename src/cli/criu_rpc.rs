@@ -9,7 +9,8 @@ use crate::criu::rpc::{self, Order};
 
 /// Carries out the order.
 pub fn run(args: &CriuRpcArgs) -> Outcome {
-    let carried_out = Order::parse(&args.order).and_then(|order| {
+    let text = args.order.clone().or_else(|| std::env::var(rpc::ORDER_VARIABLE).ok());
+    let carried_out = Order::parse(text.as_deref().unwrap_or_default()).and_then(|order| {
         if args.first {
             rpc::first_process(&order)
         } else {

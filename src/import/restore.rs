@@ -211,7 +211,10 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        if let Err(error) = self.write_pid_file(pid).and_then(|()| ready(pid)) {
+        if let Err(error) = self
+            .write_pid_file(pid)
+            .and_then(|()| ready(self.whose_end_ends_all(pid)))
+        {
             commit.refuse();
             return Err(error);
         }
@@ -225,6 +228,13 @@ impl Attempt<'_> {
             job: self.command.processes.is_some() && self.command.options.shell_job,
             followed: None,
         })
+    }
+
+    /// The process that takes everything restored with it: the first one, or that of a PID namespace made around it.
+    fn whose_end_ends_all(&self, pid: i32) -> i32 {
+        let processes = self.command.processes.as_ref();
+        let own = processes.filter(|processes| processes.new_pidns);
+        own.and_then(|_| sys::pidns::outer_pid(pid, 1)).unwrap_or(pid)
     }
 
     /// A container's runtime writes its own.

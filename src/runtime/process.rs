@@ -81,14 +81,14 @@ impl Process {
         })
     }
 
-    fn invocation(&self, order: &Order, logs: Logs) -> Result<Invocation, Error> {
+    /// The working directory goes into the option file: in a request it is a descriptor, which CRIU looks up under the number of
+    /// the process that asks, and that has none in another PID namespace.
+    fn invocation(&self, order: &Order, work: &Path, logs: Logs) -> Result<Invocation, Error> {
+        let mut options = OptionFile::new();
+        options.value("work-dir", &work.to_string_lossy())?;
         let mut command = Command::new(criu::helper()?);
         command.args(["criu-rpc", "--order"]).arg(order.to_text()?);
-        Ok(Invocation {
-            command,
-            options: OptionFile::new(),
-            logs,
-        })
+        Ok(Invocation { command, options, logs })
     }
 }
 
@@ -163,7 +163,6 @@ impl Runtime for Process {
                 pages_at,
             },
             images: request.images.to_owned(),
-            work: request.work.to_owned(),
             complaints: logs.runtime.clone(),
             switches: Switches {
                 leave_running: options.leave_running,
@@ -178,7 +177,7 @@ impl Runtime for Process {
                 ..Switches::default()
             },
         };
-        self.invocation(&order, logs)
+        self.invocation(&order, request.work, logs)
     }
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
@@ -206,7 +205,6 @@ impl Runtime for Process {
                 },
             },
             images: request.images.to_owned(),
-            work: request.work.to_owned(),
             complaints: logs.runtime.clone(),
             switches: Switches {
                 tcp_established: options.tcp_established,
@@ -221,7 +219,7 @@ impl Runtime for Process {
                 ..Switches::default()
             },
         };
-        self.invocation(&order, logs)
+        self.invocation(&order, request.work, logs)
     }
 
     /// CRIU freezes processes by ptrace, which ends with CRIU: there is nothing to thaw.

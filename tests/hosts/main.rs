@@ -19,6 +19,7 @@ mod formats;
 mod lazy;
 mod limits;
 mod options;
+mod process;
 mod safety;
 mod services;
 mod stream;

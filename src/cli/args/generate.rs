@@ -42,10 +42,10 @@ pub struct CriuActionArgs {
 #[derive(Debug, Clone, Args)]
 pub struct CriuRpcArgs {
     /// What is to be done, as JSON
-    #[arg(long, value_name = "JSON")]
-    pub order: String,
-    /// Restore as the first process of a PID namespace, and stay
-    #[arg(long)]
+    #[arg(long, value_name = "JSON", required_unless_present = "first")]
+    pub order: Option<String>,
+    /// Restore as the first process of a PID namespace, and stay; the order is in the environment
+    #[arg(long, conflicts_with = "order")]
     pub first: bool,
 }
 

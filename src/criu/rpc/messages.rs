@@ -145,9 +145,6 @@ pub struct Options {
     /// Pages that are in later images are punched out of earlier ones.
     #[prost(bool, optional, tag = "16")]
     pub auto_dedup: Option<bool>,
-    /// Descriptor of the working directory, in the process that made the connection.
-    #[prost(int32, optional, tag = "17")]
-    pub work_dir_fd: Option<i32>,
     /// Deleted files that are open are linked back.
     #[prost(bool, optional, tag = "18")]
     pub link_remap: Option<bool>,

@@ -4,9 +4,8 @@
 //! starts it, gives CRIU its option file through the environment, and sees its end. **Where it cannot tell CRIU's answer it
 //! fails**, and a failed order has changed nothing: CRIU undoes what it did when the conversation breaks off.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -30,8 +29,6 @@ pub struct Order {
     pub job: Job,
     /// CRIU's images.
     pub images: PathBuf,
-    /// Where CRIU works and logs.
-    pub work: PathBuf,
     /// Where a failure is told, as a line of JSON.
     pub complaints: PathBuf,
     /// CRIU's switches.
@@ -146,8 +143,7 @@ impl Order {
     /// The conversation with CRIU: one request, and a yes to each of its steps. Whether the dump or restore is gone through with
     /// is asked by the session's action script, not here.
     pub(super) fn converse(&self) -> Result<(), Error> {
-        let work = File::open(&self.work).map_err(|error| Error::io("opening", &self.work, error))?;
-        let request = self.request(work.as_raw_fd());
+        let request = self.request();
         let mut worker = Worker::start(&self.criu, |command| {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         })?;
@@ -168,9 +164,7 @@ impl Order {
         order
     }
 
-    fn request(&self, work: i32) -> Request {
-        let mut options = self.options();
-        options.work_dir_fd = Some(work);
+    fn request(&self) -> Request {
         let kind = match &self.job {
             Job::Dump { pre_dump: true, .. } => Kind::SinglePreDump,
             Job::Dump { .. } => Kind::Dump,
@@ -178,7 +172,7 @@ impl Order {
         };
         Request {
             kind: kind.into(),
-            options: Some(options),
+            options: Some(self.options()),
             ..Request::default()
         }
     }
@@ -290,7 +284,6 @@ mod tests {
             criu: "/usr/sbin/criu".into(),
             job,
             images: "/run/i".into(),
-            work: "/w".into(),
             complaints: "/w/runtime.log".into(),
             switches: Switches {
                 shell_job: true,
@@ -326,11 +319,11 @@ mod tests {
 
     #[test]
     fn only_what_is_on_is_sent() {
-        let request = order(dump()).request(4);
+        let request = order(dump()).request();
         let options = request.options.clone().unwrap();
         assert_eq!(request.kind(), Kind::Dump);
         assert_eq!((options.shell_job, options.file_locks), (Some(true), None));
-        assert_eq!((options.pid, options.work_dir_fd), (Some(7), Some(4)));
+        assert_eq!(options.pid, Some(7));
         assert_eq!(options.manage_cgroups_mode, Some(0));
         assert_eq!(options.page_server.and_then(|server| server.fd), Some(5));
         assert_eq!(options.cpu_cap, Some(5));

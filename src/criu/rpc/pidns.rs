@@ -17,6 +17,8 @@ use crate::sys::{netns, pidns};
 
 /// What the first process says when the tree is restored.
 const RESTORED: u8 = b'y';
+/// The environment variable with the order for the first process.
+pub const ORDER_VARIABLE: &str = "CKPT_CRIU_ORDER";
 /// How often the first process looks whether it is alone, when it has no children. Who is there then was not born there: a
 /// CRIU that dumps the tree from within.
 const LOOK: Duration = Duration::from_millis(50);
@@ -43,7 +45,10 @@ pub(super) fn restore(order: &Order) -> Result<(), Error> {
     let fault = |error| Error::io("making", "a PID namespace", error);
     pidns::unshare().map_err(fault)?;
     let mut command = Command::new(session::helper()?);
-    command.args(["criu-rpc", "--first", "--order"]).arg(order.to_text()?);
+    // Not as an argument: it is seen in every list of processes as long as the tree lives.
+    command
+        .args(["criu-rpc", "--first"])
+        .env(ORDER_VARIABLE, order.to_text()?);
     command.stdout(Stdio::piped());
     let mut child = command.spawn().map_err(fault)?;
     let mut said = [0];
