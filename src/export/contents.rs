@@ -70,6 +70,9 @@ impl Contents {
         let timestamp = describe::timestamp(request);
         let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
         manifest.parent = parent.as_ref().map(Parent::identity);
+        if !is_container {
+            manifest.namespaces = processes::namespaces(target.pid);
+        }
         Ok(Self {
             manifest,
             spec: target.spec.clone(),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::capture::open_files;
 use crate::error::Error;
 use crate::event::{Event, Events};
-use crate::manifest::DumpOptions;
+use crate::manifest::{DumpOptions, Namespace};
 use crate::process::{self, Asked, FileKind, Listing, Survey, Tree};
 use crate::request::ExportRequest;
 use crate::runtime::{self, Process, Target};
+use crate::sys::pidns;
 
 /// The listing of a tree that is about to be frozen.
 #[derive(Debug)]
@@ -62,6 +63,16 @@ pub(super) fn travelling(listing: &Listing) -> Option<open_files::Chosen> {
         .filter(|file| file.archived)
         .map(|file| Path::new(&file.path));
     open_files::Chosen::of(paths)
+}
+
+/// The namespaces of a process that an import has to be told of: a network namespace that is not this host's.
+pub(super) fn namespaces(pid: i32) -> Vec<Namespace> {
+    let own_network = pidns::shares(pid, "net").is_ok_and(|shared| !shared);
+    let network = own_network.then(|| Namespace {
+        kind: "network".to_owned(),
+        path: None,
+    });
+    network.into_iter().collect()
 }
 
 /// Says what stands in the way of a dump, all at once.

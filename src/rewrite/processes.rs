@@ -144,6 +144,9 @@ fn of_archive(inputs: ProcessInputs<'_>) -> Vec<Refusal> {
         (false, Some(_)) => refusals.push(Refusal::PagesUnused),
         _ => {}
     }
+    if request.netns == Netns::Keep && manifest.namespaces.iter().any(|namespace| namespace.kind == "network") {
+        refusals.push(Refusal::ProcessNetns);
+    }
     if let (Some(digest), true) = (&manifest.parent, request.parents.is_empty()) {
         refusals.push(Refusal::ParentsNeeded { digest: digest.clone() });
     }
@@ -335,6 +338,7 @@ mod tests {
             ..
         } = Case::plain();
         manifest.runtime.name = RUNTIME.into();
+        manifest.namespaces.clear();
         change(&mut request);
         let inputs = ProcessInputs {
             manifest: &manifest,
@@ -409,6 +413,22 @@ mod tests {
         })
         .unwrap_err();
         assert!(text.contains("--replace-file names /srv/b"), "{text}");
+    }
+
+    #[test]
+    fn a_network_namespace_has_to_be_named() {
+        let mut case = Case::plain();
+        case.manifest.namespaces.retain(|namespace| namespace.kind == "network");
+        let listing = listing(Vec::new());
+        for (netns, refused) in [(Netns::Keep, true), (Netns::Host, false), (Netns::New, false)] {
+            case.request.netns = netns;
+            let inputs = ProcessInputs {
+                manifest: &case.manifest,
+                listing: &listing,
+                request: &case.request,
+            };
+            assert_eq!(of_archive(inputs).len(), usize::from(refused));
+        }
     }
 
     #[test]

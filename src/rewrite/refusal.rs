@@ -230,6 +230,9 @@ pub enum Refusal {
         /// The switch.
         flag: &'static str,
     },
+    /// The processes were in a network namespace of their own.
+    #[error("the processes were in a network namespace of their own, which is not in the archive")]
+    ProcessNetns,
     /// A job of a terminal in a PID namespace of its own.
     #[error("--new-pidns: the processes are a job of a terminal, whose session cannot be in another PID namespace")]
     JobInNamespace,
@@ -405,6 +408,10 @@ impl Refusal {
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
             Self::NotForProcesses { flag } | Self::OnlyForProcesses { flag } => format!("leave out {flag}"),
+            Self::ProcessNetns => {
+                "--netns PATH names one of this host, --netns new makes one, --netns host takes the host's own"
+                    .to_owned()
+            }
             Self::JobInNamespace => "leave out --new-pidns".to_owned(),
             Self::NoTerminal => "run ckpt import on a terminal, over ssh with -t, and from a file".to_owned(),
             Self::LazyTree { .. } => "--new-pidns makes a PID namespace that ends them; or leave out --lazy".to_owned(),

@@ -37,14 +37,19 @@ fn unshare_flags(flags: UnshareFlags) -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
-/// Enters the mount namespace of `pid`, and has children enter its PID namespace, where those are not this process's own.
+/// Enters the mount and network namespace of `pid`, and has children enter its PID namespace, where those are not this process's
+/// own.
 /// Returns the number of the process in its own namespace.
 ///
 /// # Errors
 /// Where there is no such process, or without CAP_SYS_ADMIN. This process must have one thread.
 pub fn enter_of(pid: i32) -> io::Result<i32> {
     let inner = inner_pid(pid)?;
-    for (name, kind) in [("pid", LinkNameSpaceType::ProcessID), ("mnt", LinkNameSpaceType::Mount)] {
+    for (name, kind) in [
+        ("pid", LinkNameSpaceType::ProcessID),
+        ("net", LinkNameSpaceType::Network),
+        ("mnt", LinkNameSpaceType::Mount),
+    ] {
         if !shares(pid, name)? {
             let namespace = File::open(format!("/proc/{pid}/ns/{name}"))?;
             move_into_link_name_space(namespace.as_fd(), Some(kind))?;

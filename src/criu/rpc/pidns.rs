@@ -34,7 +34,8 @@ pub(super) fn enter_network(network: &NetworkOf) -> Result<(), Error> {
     }
 }
 
-/// Enters the PID and mount namespace of a process, where they are others: CRIU dumps a tree only from within. Returns the
+/// Enters the PID, mount and network namespace of a process, where they are others: CRIU dumps a tree only from within its PID
+/// namespace, and takes a network namespace for the host's, to be given again at the restore, that it is in itself. Returns the
 /// number that the process has there.
 pub(super) fn enter(pid: i32) -> Result<i32, Error> {
     pidns::enter_of(pid).map_err(|error| Error::io("entering the namespaces of process", pid.to_string(), error))

@@ -146,6 +146,9 @@ fn judged(asked: Kind, answer: Response) -> Result<Response, Error> {
     Err(Error::Refused {
         request: asked.name(),
         errno: answer.cr_errno.filter(|number| *number != 0),
-        message: answer.cr_errmsg.filter(|text| !text.trim().is_empty()),
+        // The first error of a log may be the one that is none: a limit that CRIU would have liked to raise.
+        message: answer
+            .cr_errmsg
+            .filter(|text| !text.trim().is_empty() && !text.contains("RLIMIT_NOFILE")),
     })
 }
