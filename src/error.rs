@@ -106,6 +106,9 @@ pub enum Error {
     /// Of the archive.
     #[error(transparent)]
     Archive(#[from] crate::archive::Error),
+    /// Of an archive that another engine made.
+    #[error(transparent)]
+    Foreign(#[from] crate::foreign::Error),
     /// Of a CRIU session.
     #[error(transparent)]
     Criu(#[from] crate::criu::Error),
@@ -183,6 +186,9 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// Of a configuration of LXC.
+    #[error(transparent)]
+    Lxc(#[from] crate::lxc::Error),
     /// Of the cgroups.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
@@ -218,11 +224,13 @@ impl Error {
             Self::Ending(_) => ErrorKind::Dump,
             Self::Restore { .. } => ErrorKind::Restore,
             Self::Archive(error) => error.kind(),
+            Self::Foreign(error) => error.kind(),
             Self::Criu(error) => error.kind(),
             Self::Runtime(error) => error.kind(),
             Self::Rewrite(error) => error.kind(),
             Self::Mounts(error) => error.kind(),
             Self::Cgroup(error) => error.kind(),
+            Self::Lxc(error) => error.kind(),
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,

@@ -8,6 +8,7 @@ mod files;
 mod foreign;
 mod frozen;
 mod images;
+mod lxc;
 mod parent;
 mod place;
 mod processes;
@@ -88,7 +89,11 @@ fn running(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Report, Error> {
+    let mut request = request.clone();
+    runtime.fix(&mut request.dump);
+    let request = &request;
     judge(request, runtime.kind(), target, events)?;
+    lxc::judge(target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
     let failing = Failing::new(runtime, target, events);
 

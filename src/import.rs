@@ -1,8 +1,10 @@
 //! One import: verify the archive, plan what changes for this host, prepare it, and restore.
 
+mod adopt;
 mod contents;
 mod describe;
 mod lazy;
+mod lxc;
 mod processes;
 mod restore;
 mod thin;
@@ -13,11 +15,12 @@ use crate::cgroup::CgroupRecord;
 use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::process::Listing;
 use crate::request::ImportRequest;
 use crate::rewrite::plan::RestoreCommand;
-use crate::rewrite::{self, Inputs, Plan, Spec};
+use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
 
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
@@ -87,6 +90,8 @@ trait Opened: rewrite::Contents {
     fn cgroups(&self) -> Option<&CgroupRecord>;
     /// The processes and their files, where the archive is of processes.
     fn listing(&self) -> Option<&Listing>;
+    /// The configuration of a container of LXC.
+    fn lxc(&self) -> Option<&Source>;
     /// The memory that is yet to follow when the images are placed; `None` where it is among them.
     fn memory(&mut self) -> Option<Memory>;
     /// Where the images are that the plan has in `directory`.
@@ -114,6 +119,10 @@ impl Opened for Archive<'_> {
         self.listing.as_ref()
     }
 
+    fn lxc(&self) -> Option<&Source> {
+        self.lxc.as_ref()
+    }
+
     fn memory(&mut self) -> Option<Memory> {
         None
     }
@@ -133,12 +142,13 @@ fn run(
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Outcome, Error> {
-    clear_abandoned(request, archive.manifest(), events);
+    clear_abandoned(request, &archive, events)?;
     let candidate = Candidate {
         manifest: archive.manifest(),
         spec: archive.spec(),
         cgroups: archive.cgroups(),
         listing: archive.listing(),
+        lxc: archive.lxc(),
     };
     let plan = rehearse(request, candidate)?;
     if request.dry_run {
@@ -163,6 +173,7 @@ fn run(
             images,
         });
     };
+    adopt::give_root_its_mode(&plan, archive.manifest(), &archive.images(&command.images))?;
     let memory = archive.memory();
     let finishing = Finishing {
         cgroups: archive.cgroups(),
@@ -201,6 +212,8 @@ pub struct Candidate<'a> {
     pub cgroups: Option<&'a CgroupRecord>,
     /// The processes and their files, where the archive is of processes.
     pub listing: Option<&'a Listing>,
+    /// The configuration of a container of LXC.
+    pub lxc: Option<&'a Source>,
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
@@ -214,37 +227,49 @@ pub fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Pla
         spec,
         cgroups: record,
         listing,
+        lxc: source,
     } = candidate;
     if manifest.runtime.name == rewrite::processes::RUNTIME {
         return processes::rehearse(request, manifest, listing);
     }
+    let here = source.map(|source| lxc::host(request, source)).transpose()?;
     let cgroups = describe::summary(record);
     let inputs = Inputs {
         manifest,
         spec,
         cgroups: &cgroups,
         request,
+        lxc: source
+            .zip(here.as_ref())
+            .map(|(source, here)| LxcInputs { source, here }),
     };
     let host = describe::host(inputs)?;
     let mut plan = rewrite::plan(inputs, &host).map_err(rewrite::Error::from)?;
-    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits) {
+    // The configuration of a container of LXC is its administrator's: what was set beside it is set again, not written there.
+    if let Some(record) = record.filter(|_| !request.ignore_cgroup_limits && source.is_none()) {
         describe::add_limits(&mut plan, record)?;
     }
     Ok(plan)
 }
 
 /// An import into this bundle that was killed left what nobody needs and would be refused for.
-fn clear_abandoned(request: &ImportRequest, manifest: &Manifest, events: &dyn Events) {
+fn clear_abandoned(request: &ImportRequest, archive: &impl Opened, events: &dyn Events) -> Result<(), Error> {
     if request.dry_run {
-        return;
+        return Ok(());
     }
+    let manifest = archive.manifest();
     let name = request.name.as_deref().unwrap_or(&manifest.container.id);
-    let by_name = || rewrite::Name::new(name).map(|name| rewrite::Layout::of(&name).bundle().to_owned());
-    let Some(bundle) = request.bundle.clone().or_else(by_name) else {
-        return;
+    let bundle = match (archive.lxc(), &request.bundle) {
+        (Some(source), _) => lxc::host(request, source)?.lxcpath.join(name),
+        (None, Some(bundle)) => bundle.clone(),
+        (None, None) => match rewrite::Name::new(name) {
+            Some(name) => rewrite::Layout::of(&name).bundle().to_owned(),
+            None => return Ok(()),
+        },
     };
     for failure in lazy::clear_abandoned(request, manifest, name, &bundle) {
         let message = format!("left behind by an import that was killed: {failure}");
         events.emit(Event::Warning { message });
     }
+    Ok(())
 }

@@ -21,6 +21,9 @@ pub struct Manifest {
     pub format: u32,
     /// What made the archive.
     pub producer: Producer,
+    /// The engine that ran the container above its runtime, and made the checkpoint; none where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     /// When the checkpoint was taken, RFC 3339 in UTC (`SOURCE_DATE_EPOCH` when that is set).
     pub checkpointed_at: String,
     /// The host that the container ran on.
@@ -52,7 +55,103 @@ pub struct Producer {
     pub version: String,
 }
 
-/// The host that a container was checkpointed on.
+/// A container engine, and what it says of its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Which it is.
+    pub name: EngineName,
+    /// The pod that the container was in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
+    /// Its networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
+    /// The ports that were published on the source host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+}
+
+/// The engines whose checkpoints are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EngineName {
+    /// podman.
+    #[serde(rename = "podman")]
+    Podman,
+    /// CRI-O.
+    #[serde(rename = "cri-o")]
+    CriO,
+    /// containerd.
+    #[serde(rename = "containerd")]
+    Containerd,
+}
+
+impl EngineName {
+    /// Its name as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::CriO => "cri-o",
+            Self::Containerd => "containerd",
+        }
+    }
+}
+
+impl std::fmt::Display for EngineName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Podman => "podman",
+            Self::CriO => "CRI-O",
+            Self::Containerd => "containerd",
+        })
+    }
+}
+
+/// A pod of Kubernetes, or of podman.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    /// Its name, or its identifier where no name is known.
+    pub name: String,
+    /// Its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// A network that a container was in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The engine's name of it; empty where it has none.
+    pub name: String,
+    /// The container's interface in it; empty where that is not known.
+    pub interface: String,
+    /// The container's addresses in it, with the length of the prefix where that is known.
+    pub addresses: Vec<String>,
+    /// The interface's hardware address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// The address on the host; empty for all.
+    pub host_ip: String,
+    /// The first port on the host.
+    pub host_port: u16,
+    /// The first port of the container.
+    pub container_port: u16,
+    /// How many ports.
+    pub count: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+/// The host that a container was checkpointed on. Engines record nothing of it: where a value is not known, text is empty,
+/// numbers are zero, and the cgroup mode is `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
@@ -99,6 +198,8 @@ pub enum CgroupMode {
     Hybrid,
     /// Only the version 2 hierarchy.
     V2,
+    /// Nobody recorded it.
+    Unknown,
 }
 
 /// A container runtime.

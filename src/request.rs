@@ -1,9 +1,11 @@
 //! What the caller asks for: the checked requests that the pipelines take. Raw arguments live in `cli`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::manifest::DumpOptions;
+use crate::rewrite::lxc::{InterfaceRequest, PathMap};
 
 /// Which container, of which runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum RuntimeKind {
     Runc,
     /// `crun`.
     Crun,
+    /// LXC, through `lxc-checkpoint`.
+    Lxc,
     /// No runtime: a tree of plain processes, which CRIU is asked to dump and restore directly.
     Process,
 }
@@ -219,6 +223,21 @@ pub struct ImportRequest {
     pub no_restore: bool,
     /// Where memory images are until they are restored.
     pub images_in: ImagesIn,
+    /// What only a container of LXC has.
+    pub lxc: LxcOptions,
+}
+
+/// What an importer asks of a container of LXC beside what is asked of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LxcOptions {
+    /// By the interface's name in the container.
+    pub interfaces: BTreeMap<String, InterfaceRequest>,
+    /// Paths of the source host for which there are others here.
+    pub map_paths: Vec<PathMap>,
+    /// Paths that are used here as the archive names them.
+    pub allow_paths: Vec<String>,
+    /// All values of `lxc.idmap`.
+    pub id_map: Option<Vec<String>>,
 }
 
 /// Where memory images are until they are restored.

@@ -12,7 +12,7 @@ use assert_cmd::prelude::*;
 use predicates::prelude::*;
 
 /// The commands that people type, in the order of the help.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 11] = [
     "export",
     "import",
     "verify",
@@ -20,6 +20,8 @@ const COMMANDS: [&str; 9] = [
     "ls",
     "cat",
     "extract",
+    "seal",
+    "convert",
     "check",
     "completions",
 ];

@@ -374,7 +374,21 @@ fn inspect_as_json() {
     let sample = Sample::new("none");
     let value: serde_json::Value = serde_json::from_str(&sample.stdout(&["inspect", "a.ckpt", "--json"])).unwrap();
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["archive", "manifest", "entries", "statistics"]);
+    assert_eq!(
+        keys,
+        [
+            "archive",
+            "manifest",
+            "entries",
+            "statistics",
+            "processes",
+            "memory",
+            "mounts",
+            "network",
+            "cgroups",
+            "problems"
+        ]
+    );
     assert_eq!(value["manifest"]["container"]["id"], "web");
     assert_eq!(value["archive"]["compression"], "none");
     assert_eq!(value["entries"][0]["name"], "ckpt.json");

@@ -60,6 +60,14 @@ fn the_schema_of_import_plans_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_inspections_is_up_to_date() {
+    same(
+        &root().join("schema/inspect-v1.schema.json"),
+        ckpt::cli::inspect_schema().as_bytes(),
+    );
+}
+
+#[test]
 fn the_table_of_exit_codes_is_up_to_date() {
     let path = root().join("docs/exit-codes.md");
     let text = fs::read_to_string(&path).unwrap();

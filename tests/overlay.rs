@@ -855,7 +855,10 @@ fn a_renamed_directory_of_a_lower_layer_is_refused_by_name() {
         fs::create_dir(lower[0].join("new")).unwrap();
         set_xattr(&lower[0].join("new"), "trusted.overlay.redirect", b"old");
     });
-    let error = plan(Wanted::Diff, &overlay.merged(), &mounts()).unwrap_err();
+    let error = plan(Wanted::Diff, &overlay.merged(), &mounts())
+        .unwrap()
+        .capture()
+        .unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(
         cause,

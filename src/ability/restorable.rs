@@ -7,6 +7,7 @@ use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
 use crate::host::{self, HostFacts};
 use crate::import;
+use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::process::Listing;
 use crate::request::ImportRequest;
@@ -25,6 +26,8 @@ pub struct Candidate<'a> {
     pub listing: Option<&'a Listing>,
     /// CRIU's description of the processor that it ran on, where the archive has one.
     pub cpuinfo: Option<&'a [u8]>,
+    /// The configuration of a container of LXC.
+    pub lxc: Option<&'a Source>,
     /// Bytes of all entries together.
     pub content_bytes: u64,
 }
@@ -58,6 +61,7 @@ fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<C
             spec: candidate.spec,
             cgroups: candidate.cgroups,
             listing: candidate.listing,
+            lxc: candidate.lxc,
         },
     );
     match rehearsal {

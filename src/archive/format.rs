@@ -25,8 +25,13 @@ pub const PRE_CHECKPOINT: &str = "pre-checkpoint";
 /// Directory of the volumes' tar files.
 pub const VOLUMES: &str = "volumes";
 
+/// Directory of podman's artifacts.
+pub const ARTIFACTS: &str = "artifacts";
+/// Directory of LXC's configuration files.
+pub const LXC: &str = "lxc";
+
 /// Directories that entries are in.
-pub const DIRECTORIES: [&str; 3] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES];
+pub const DIRECTORIES: [&str; 5] = [CHECKPOINT, PRE_CHECKPOINT, VOLUMES, ARTIFACTS, LXC];
 
 /// Which names a [`Kind`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +102,7 @@ const fn pages(directory: &'static str) -> Kind {
 ///
 /// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
 /// compressed while memory cannot.
-static KINDS: [Kind; 20] = [
+static KINDS: [Kind; 28] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
@@ -105,6 +110,11 @@ static KINDS: [Kind; 20] = [
     one(&["network.status"], limits::MAX_JSON),
     one(&["cgroup.json"], limits::MAX_JSON),
     one(&["files.json"], limits::MAX_JSON),
+    one(&["lxccg.img"], limits::MAX_JSON),
+    Kind {
+        max_size: limits::MAX_JSON,
+        ..images(LXC)
+    },
     pages(CHECKPOINT),
     images(CHECKPOINT),
     images(PRE_CHECKPOINT),
@@ -118,6 +128,13 @@ static KINDS: [Kind; 20] = [
     tar(Names::OneOf(&["files.tar"])),
     one(&["stats-dump"], limits::MAX_LOG),
     one(&["dump.log"], limits::MAX_LOG),
+    // What engines put beside that, and a sealed archive keeps for them.
+    images(ARTIFACTS),
+    one(&["ctr.log"], limits::MAX_LOG),
+    one(&["container.log"], limits::MAX_LOG),
+    one(&["io.kubernetes.cri-o.LogPath"], limits::MAX_LOG),
+    one(&["status"], limits::MAX_JSON),
+    one(&["status.dump"], limits::MAX_JSON),
     one(&[INDEX], limits::MAX_INDEX),
     one(&[SUMS], limits::MAX_SUMS),
     one(&[SIGNATURE], limits::MAX_SIGNATURE),
@@ -314,6 +331,12 @@ mod tests {
             "files.tar",
             "stats-dump",
             "dump.log",
+            "artifacts/a",
+            "ctr.log",
+            "container.log",
+            "io.kubernetes.cri-o.LogPath",
+            "status",
+            "status.dump",
             "index.json",
             "SHA256SUMS",
             "SHA256SUMS.sig",

@@ -183,6 +183,29 @@ impl Indexed {
         Ok(content)
     }
 
+    /// Fills `buffer` with the content of an entry of a plain tar from `offset` on. Such a part has no digest: **what is read is
+    /// not verified**.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there is no such entry or it ends before; [`Error::NoFrames`] where it has frames and is to be
+    /// read through them; [`Error::Read`].
+    pub fn read_plain(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let codec = self.index.codec;
+        if codec != Codec::None {
+            return Err(Error::NoFrames { codec });
+        }
+        let entry = self.index.entries.iter().find(|entry| entry.path.as_str() == name);
+        let within = |entry: &&Entry| {
+            offset
+                .checked_add(buffer.len() as u64)
+                .is_some_and(|end| end <= entry.size)
+        };
+        let entry = entry
+            .filter(within)
+            .ok_or_else(|| Error::Missing { entry: name.to_owned() })?;
+        self.at().read_into(entry.offset + offset, buffer)
+    }
+
     /// The file.
     pub(super) fn at(&self) -> At<'_> {
         At {

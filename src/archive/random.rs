@@ -100,6 +100,18 @@ impl Frames {
         if codec != Codec::Zstd {
             return Err(Error::NoFrames { codec });
         }
+        Self::any(archive, ahead)
+    }
+
+    /// The same for gzip, too, whose frames take five times as long to decode: enough to look at some of them.
+    ///
+    /// # Errors
+    /// [`Error::Thread`]; [`Error::NoFrames`] for a plain tar.
+    pub fn any(archive: Arc<Indexed>, ahead: NonZeroUsize) -> Result<Self, Error> {
+        let codec = archive.index().codec;
+        if codec == Codec::None {
+            return Err(Error::NoFrames { codec });
+        }
         let largest = archive
             .index()
             .frames
@@ -145,10 +157,17 @@ impl Frames {
     pub fn entry(&self, name: &str) -> Option<EntryAt> {
         let entries = &self.archive().index().entries;
         let position = entries.iter().position(|entry| entry.path.as_str() == name)?;
+        self.entry_number(position)
+    }
+
+    /// The entry at this place of the index.
+    #[must_use]
+    pub fn entry_number(&self, position: usize) -> Option<EntryAt> {
+        let entry = self.archive().index().entries.get(position)?;
         Some(EntryAt {
             position,
-            start: entries[position].offset,
-            size: entries[position].size,
+            start: entry.offset,
+            size: entry.size,
         })
     }
 

@@ -166,6 +166,21 @@ impl Sink {
 }
 
 impl Sink {
+    /// Puts a file into place that is no archive of this format; `None` for a pipe.
+    ///
+    /// # Errors
+    /// As [`Sink::commit`].
+    pub fn commit_plain(mut self) -> Result<Option<PathBuf>, Error> {
+        match self.target.take() {
+            None => self
+                .file
+                .flush()
+                .map(|()| None)
+                .map_err(|source| Error::Write { source }),
+            Some(target) => target.commit(&self.file).map(Some),
+        }
+    }
+
     /// Has what was written go to disk while the next part is being made.
     fn write_back(&mut self) {
         let due = self.written - self.begun;

@@ -15,6 +15,8 @@ use super::frames::Codec;
 #[derive(Debug)]
 pub struct Source {
     file: File,
+    /// What of a pipe was looked at and not read yet.
+    ahead: io::Cursor<Vec<u8>>,
     path: PathBuf,
     length: Option<u64>,
 }
@@ -63,6 +65,7 @@ impl Source {
         };
         Ok(Self {
             file,
+            ahead: io::Cursor::default(),
             path: path.to_owned(),
             length,
         })
@@ -88,6 +91,32 @@ impl Source {
         self.is_seekable() && Codec::detect(&start[..read]) != Codec::None
     }
 
+    /// Its first bytes, at most `count`; what is read afterwards begins with them all the same. Only before anything is read.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn peek(&mut self, count: usize) -> Result<Vec<u8>, Error> {
+        let failed = |source| Error::File {
+            operation: "read it",
+            path: self.path.clone(),
+            source,
+        };
+        let mut start = Vec::new();
+        if self.is_seekable() {
+            let mut file = self.file()?;
+            (&mut file).take(count as u64).read_to_end(&mut start).map_err(failed)?;
+            // Both handles share one position.
+            file.rewind().map_err(failed)?;
+        } else {
+            (&mut self.file)
+                .take(count as u64)
+                .read_to_end(&mut start)
+                .map_err(failed)?;
+            self.ahead = io::Cursor::new(start.clone());
+        }
+        Ok(start)
+    }
+
     /// Its name, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -95,7 +124,10 @@ impl Source {
     }
 
     /// Another handle on the same file, for access by offset.
-    pub(super) fn file(&self) -> Result<File, Error> {
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn file(&self) -> Result<File, Error> {
         let failed = |source| Error::File {
             operation: "open it again",
             path: self.path.clone(),
@@ -107,7 +139,10 @@ impl Source {
 
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        match self.ahead.read(buffer)? {
+            0 => self.file.read(buffer),
+            count => Ok(count),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) fn target(mode: CgroupMode) -> TargetCgroups {
     use HierarchyVersion::{V1, V2};
     let v1 = |names: &[&str]| hierarchy(V1, names, &format!("/cg/{}", names.join(",")));
     let hierarchies = match mode {
+        CgroupMode::Unknown => Vec::new(),
         CgroupMode::V2 => vec![hierarchy(
             V2,
             &["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "misc"],

@@ -1,7 +1,9 @@
 //! Archives as the reading commands see them: entry by entry where the archive is a file, from front to back where it
 //! comes through a pipe.
 //!
-//! Invariant: what [`Archive::read`] hands out of a file is verified when it is handed out; out of a pipe, once it returns.
+//! Whose archive it is, ckpt's or another engine's, is told by its content. Invariant: what [`Archive::read`] hands out of a
+//! file of ckpt's is verified when it is handed out; out of a pipe, once it returns. Archives of other engines have nothing
+//! to verify it by.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -12,10 +14,15 @@ use super::args::value;
 use super::render::Stop;
 use super::render::failure::Failure;
 use crate::archive::format::MANIFEST;
-use crate::archive::{Digest, Error, Indexed, Reader, ReaderOptions, Source};
+use crate::archive::{Digest, Error, Indexed, Limits, Reader, ReaderOptions, Source};
 use crate::error::ErrorKind;
+use crate::foreign::{self, Family, Faults, Outline};
 use crate::manifest::Manifest;
 use crate::request::Input;
+
+/// What to do about an archive of another engine that is not right.
+const FOREIGN_ADVICE: &str = "copy it again, or make the checkpoint again: archives of other engines have no checksums that \
+                              would tell where it was damaged";
 
 /// An archive that a command reads.
 #[derive(Debug)]
@@ -28,10 +35,12 @@ pub struct Archive {
 /// What an archive is, and what is in it.
 #[derive(Debug)]
 pub struct Summary {
-    /// Its manifest.
+    /// Its manifest; of another engine's archive the one that it would have.
     pub manifest: Manifest,
-    /// SHA-256 of its `SHA256SUMS`.
-    pub identity: Digest,
+    /// SHA-256 of its `SHA256SUMS`; archives of other engines have none.
+    pub identity: Option<Digest>,
+    /// Of another engine's archive, what was found in its images.
+    pub faults: Option<Faults>,
     /// How it is compressed.
     pub compression: String,
     /// Length of the archive, bytes.
@@ -45,14 +54,15 @@ pub struct Summary {
 }
 
 /// An entry of an archive.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Entry {
     /// Its name.
     pub name: String,
     /// Its size, bytes.
     pub bytes: u64,
-    /// SHA-256 of its content.
-    pub sha256: String,
+    /// SHA-256 of its content, where the archive says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Takes the content of an entry: its name, its size, and itself.
@@ -98,10 +108,31 @@ impl Archive {
 
     /// Reads it, handing the entries that are `wanted` to `take`, in the order of the archive.
     pub fn read(&self, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
-        match self.file() {
-            Some(file) => self.read_file(file, wanted, take),
-            None => self.read_stream(self.source()?, wanted, take),
+        let mut source = self.source()?;
+        let family = Family::of(&mut source).map_err(|error| self.fail_foreign(&error))?;
+        match (family, self.file()) {
+            (Family::Foreign { .. }, _) => self.read_foreign(source, wanted, take),
+            (Family::Ckpt, Some(file)) => self.read_file(file, wanted, take),
+            (Family::Ckpt, None) => self.read_stream(source, wanted, take),
         }
+    }
+
+    /// Reads an archive of another engine in one pass.
+    pub fn read_foreign(
+        &self,
+        source: impl Read,
+        wanted: &dyn Fn(&str) -> bool,
+        take: Take<'_>,
+    ) -> Result<Summary, Stop> {
+        let failed = |error: foreign::Error| self.fail_foreign(&error);
+        let mut reader = foreign::Reader::new(source, Limits::default()).map_err(failed)?;
+        while let Some(entry) = reader.next_entry().map_err(failed)? {
+            if wanted(entry.path.as_str()) {
+                take(entry.path.as_str(), entry.size, &mut reader)?;
+            }
+        }
+        let outline = reader.finish().map_err(failed)?;
+        Summary::of_foreign(outline).map_err(failed)
     }
 
     /// The archive where it is a file, in which one can seek. What cannot be opened is told by [`Archive::source`].
@@ -123,18 +154,16 @@ impl Archive {
             }
         }
         let closing = take_closing(archive.closing(), wanted, take)?;
-        let entries = archive
-            .entries()
-            .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
-        Ok(Summary {
-            manifest: archive.manifest().clone(),
-            identity: archive.identity(),
-            compression: archive.index().codec().to_string(),
-            stored_bytes: archive.stored_bytes(),
-            mtime: archive.index().mtime(),
-            content_bytes: archive.index().entries().iter().map(|entry| entry.size).sum(),
-            entries: entries.chain(closing).collect(),
-        })
+        Ok(Summary::of_indexed(&archive, closing))
+    }
+
+    /// The archive by its index; `None` where it has none or cannot be read at any place.
+    pub fn indexed(&self) -> Result<Option<Indexed>, Stop> {
+        let Some(file) = self.file() else { return Ok(None) };
+        match Family::of(&mut self.source()?).map_err(|error| self.fail_foreign(&error))? {
+            Family::Ckpt => Indexed::open(file).map(Some).map_err(|error| self.fail(&error)),
+            Family::Foreign { .. } => Ok(None),
+        }
     }
 
     fn read_stream(&self, source: Source, wanted: &dyn Fn(&str) -> bool, take: Take<'_>) -> Result<Summary, Stop> {
@@ -160,7 +189,8 @@ impl Archive {
         let entries = entries.map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
         Ok(Summary {
             manifest,
-            identity: proof.identity,
+            identity: Some(proof.identity),
+            faults: None,
             compression: proof.index.codec().to_string(),
             stored_bytes: proof.stored_bytes,
             mtime: proof.index.mtime(),
@@ -173,19 +203,42 @@ impl Archive {
     pub fn fail(&self, error: &Error) -> Stop {
         let kind = error.kind();
         let invalid = kind == ErrorKind::Archive;
-        let what = format!("cannot {} {}", self.doing, self.name());
         let advice = invalid.then(|| super::ARCHIVE_ADVICE.to_owned());
+        self.failure(kind, error).state(None).advice(advice).into()
+    }
+
+    /// What was to be done with it failed.
+    pub fn failure(&self, kind: ErrorKind, error: &dyn std::error::Error) -> Failure {
+        Failure::new(format!("cannot {} {}", self.doing, self.name()), kind, error)
+    }
+
+    /// Says what is wrong with an archive of another engine.
+    pub fn fail_foreign(&self, error: &foreign::Error) -> Stop {
+        if let foreign::Error::Archive(error) = error {
+            return self.fail(error);
+        }
+        let kind = error.kind();
+        let what = format!("cannot {} {}", self.doing, self.name());
+        let advice = (kind == ErrorKind::Archive).then(|| FOREIGN_ADVICE.to_owned());
         Failure::new(what, kind, error).state(None).advice(advice).into()
     }
 
     /// Says what is wrong with it, where the error came through a reader.
     pub fn fail_read(&self, error: io::Error) -> Stop {
+        let error = match error.downcast::<foreign::Error>() {
+            Ok(error) => return self.fail_foreign(&error),
+            Err(error) => error,
+        };
         let unwrapped = Error::from_io(error);
         self.fail(&unwrapped.unwrap_or_else(|source| Error::Read { offset: 0, source }))
     }
 
     /// Says what went wrong between reading it and writing elsewhere.
     pub fn fail_io(&self, error: io::Error, place: &Path) -> Stop {
+        let error = match error.downcast::<foreign::Error>() {
+            Ok(error) => return self.fail_foreign(&error),
+            Err(error) => error,
+        };
         match Error::from_io(error) {
             Ok(error) => self.fail(&error),
             Err(error) => {
@@ -196,8 +249,46 @@ impl Archive {
     }
 }
 
+impl Summary {
+    /// Of an archive with an index, and of what is at its end.
+    pub fn of_indexed(archive: &Indexed, closing: Vec<Entry>) -> Self {
+        let entries = archive
+            .entries()
+            .map(|(entry, digest)| Entry::new(entry.path.as_str(), entry.size, *digest));
+        Self {
+            manifest: archive.manifest().clone(),
+            identity: Some(archive.identity()),
+            faults: None,
+            compression: archive.index().codec().to_string(),
+            stored_bytes: archive.stored_bytes(),
+            mtime: archive.index().mtime(),
+            content_bytes: archive.index().entries().iter().map(|entry| entry.size).sum(),
+            entries: entries.chain(closing).collect(),
+        }
+    }
+
+    /// Of another engine's archive, of which this is known.
+    fn of_foreign(outline: Outline) -> Result<Self, foreign::Error> {
+        let entry = |entry: &foreign::Entry| Entry {
+            name: entry.path.to_string(),
+            bytes: entry.size,
+            sha256: None,
+        };
+        Ok(Self {
+            manifest: foreign::describe(&outline)?,
+            identity: None,
+            compression: outline.codec.to_string(),
+            stored_bytes: outline.stored_bytes,
+            mtime: u64::try_from(outline.time()).unwrap_or(0),
+            content_bytes: outline.content_bytes(),
+            entries: outline.entries.iter().map(entry).collect(),
+            faults: Some(outline.faults),
+        })
+    }
+}
+
 /// The entries at the end, which were checked before anything else.
-fn take_closing(
+pub fn take_closing(
     closing: Vec<(&'static str, Vec<u8>)>,
     wanted: &dyn Fn(&str) -> bool,
     take: Take<'_>,
@@ -217,7 +308,7 @@ impl Entry {
         Self {
             name: name.to_owned(),
             bytes,
-            sha256: digest.to_string(),
+            sha256: Some(digest.to_string()),
         }
     }
 }
@@ -276,7 +367,7 @@ mod tests {
         let entries = [Entry {
             name: "dump.log".into(),
             bytes: 1,
-            sha256: String::new(),
+            sha256: None,
         }];
         assert_eq!(selection.missing(&entries), Some("checkpoint"));
     }

@@ -88,7 +88,7 @@ mod tests {
         let entry = |name: &str, bytes| Entry {
             name: name.into(),
             bytes,
-            sha256: String::new(),
+            sha256: None,
         };
         let (a, b) = (entry("ckpt.json", 1200), entry("checkpoint/pages-1.img", 40960));
         let mut out = Vec::new();

@@ -7,6 +7,7 @@ mod archive;
 mod args;
 mod cat;
 mod check;
+mod convert;
 mod criu_action;
 mod criu_rpc;
 mod exit;
@@ -16,8 +17,10 @@ mod generate;
 mod import;
 mod inspect;
 mod lazy_guard;
+mod look;
 mod ls;
 mod render;
+mod seal;
 mod signals;
 mod verify;
 
@@ -27,6 +30,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 pub use exit::{READER_GONE, exit_codes};
 pub use generate::man_pages;
+pub use inspect::schema as inspect_schema;
 pub use render::json::schema as events_schema;
 
 use args::{Cli, Command, UsageError};
@@ -72,6 +76,8 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),
+        Command::Seal(args) => seal::run(args, ui),
+        Command::Convert(args) => convert::run(args, ui),
         Command::Check(args) => check::run(args, ui),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -54,11 +54,12 @@ fn seized(line: &str) -> Option<(i32, String)> {
     Some((pid.parse().ok()?, clip(rest)))
 }
 
-/// The errors in a runtime's log of JSON lines, the last ones.
+/// The errors in a runtime's log of JSON lines, or of LXC's, the last ones.
 #[must_use]
 pub(super) fn runtime_errors(path: &Path) -> Vec<String> {
     let text = tail(path).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter_map(runtime_error).collect();
+    let error = |line| runtime_error(line).or_else(|| lxc_error(line));
+    let lines: Vec<_> = text.lines().filter_map(error).collect();
     lines[lines.len().saturating_sub(RUNTIME_QUOTED)..].to_vec()
 }
 
@@ -69,6 +70,13 @@ fn runtime_error(line: &str) -> Option<String> {
         .as_str()
         .filter(|_| serious)
         .map(|message| clip(&message.replace('\n', " ")))
+}
+
+/// `lxc-checkpoint c1 20261120160640.636 ERROR    criu - ../src/lxc/criu.c:do_dump:1303 - dump failed`
+fn lxc_error(line: &str) -> Option<String> {
+    let mut parts = line.splitn(3, " - ");
+    let serious = parts.next()?.split_whitespace().any(|word| word == "ERROR");
+    parts.nth(1).filter(|_| serious).map(clip)
 }
 
 /// How long the tasks had been frozen when CRIU wrote the last line of the log at `path`: from the line that announces the
@@ -154,6 +162,16 @@ mod tests {
         );
         assert_eq!(runtime_error(r#"{"level":"warning","msg":"w"}"#), None);
         assert_eq!(runtime_error("not json"), None);
+    }
+
+    #[test]
+    fn an_error_of_lxc_is_what_follows_its_place() {
+        let line =
+            "lxc-checkpoint c1 20261120160640.636 ERROR    criu - ../src/lxc/criu.c:do_dump:1303 - dump - failed";
+        assert_eq!(lxc_error(line).as_deref(), Some("dump - failed"));
+        for other in [line.replace("ERROR", "WARN").as_str(), "ERROR", ""] {
+            assert_eq!(lxc_error(other), None, "{other:?}");
+        }
     }
 
     #[test]

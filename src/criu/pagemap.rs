@@ -42,7 +42,7 @@ impl PagemapWriter {
     }
 
     /// An entry of so many pages and nothing else, in this CRIU's form.
-    pub(super) fn count(&self, pages: u64) -> PagemapEntry {
+    fn count(&self, pages: u64) -> PagemapEntry {
         match (self.form, u32::try_from(pages)) {
             (HeaderForm::Narrow, Ok(pages)) => PagemapEntry {
                 compat_nr_pages: Some(pages),
@@ -58,8 +58,13 @@ impl PagemapWriter {
     }
 
     /// Adds a range.
-    pub(super) fn add(&mut self, entry: &PagemapEntry) -> io::Result<()> {
-        self.record(entry)
+    pub(super) fn add_range(&mut self, vaddr: u64, pages: u64, flags: u32) -> io::Result<()> {
+        let entry = PagemapEntry {
+            vaddr,
+            flags: Some(flags),
+            ..self.count(pages)
+        };
+        self.record(&entry)
     }
 
     fn record(&mut self, message: &impl Message) -> io::Result<()> {

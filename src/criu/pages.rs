@@ -19,14 +19,17 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 
 use super::Error;
-use super::images::{PE_PARENT, PE_PRESENT, PagemapEntry};
+use super::images::{PE_LAZY, PE_PARENT, PE_PRESENT};
 use super::pagemap::{PagemapWriter, ParentMap};
+use super::thin::ThinRange;
 use super::wire::{Command, Destination, Header, HeaderForm, PAGE_SIZE, WireError};
 
 /// Headers and small ranges are read through a buffer of this size; large ranges past it.
 const BUFFER: usize = 64 << 10;
 /// Bytes that CRIU may send ahead: it needs not wait for each piece to be taken.
 const AHEAD: usize = 4 << 20;
+/// A page, as a length in memory.
+const PAGE: usize = PAGE_SIZE as usize;
 
 /// What can be wrong with what CRIU sends.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +178,8 @@ pub struct Receiver<'a> {
     link: &'a Link,
     images: PathBuf,
     form: Option<HeaderForm>,
+    /// See [`Receiver::leave_out_zeros`].
+    thin: bool,
     /// Images opened so far; the last one's number.
     opened: u32,
     current: Option<Current>,
@@ -190,6 +195,11 @@ struct Current {
     parent: Option<ParentMap>,
     /// Bytes of pages that are announced and were not taken yet.
     announced: u64,
+    /// How many of them the pagemap has already; the others are looked at first.
+    noted: u64,
+    thin: Option<ThinRange>,
+    /// Whether the pagemap has any page. CRIU expects one.
+    has_pages: bool,
 }
 
 impl Drop for Receiver<'_> {
@@ -205,10 +215,20 @@ impl<'a> Receiver<'a> {
             link,
             images,
             form: None,
+            thin: false,
             opened: 0,
             current: None,
             pending: None,
         }
+    }
+
+    /// Leaves pages of zeros out where fresh memory does as well: private and anonymous, which is where CRIU says that a page may
+    /// follow later. See [`zeros`](super::zeros) for why that is the same. Not for a dump that is part of a chain: another one says
+    /// of pages that its parent has them.
+    #[must_use]
+    pub fn leave_out_zeros(mut self, yes: bool) -> Self {
+        self.thin = yes;
+        self
     }
 
     /// The number N of the next `pages-N.img`; `None` after the last one. What was not read of the one before is skipped.
@@ -262,6 +282,9 @@ impl<'a> Receiver<'a> {
             map,
             parent,
             announced: 0,
+            noted: 0,
+            thin: None,
+            has_pages: false,
         });
         Ok(self.opened)
     }
@@ -327,16 +350,62 @@ impl<'a> Receiver<'a> {
         let bytes = bytes.ok_or(PagesError::Pages { pages: header.pages })?;
         if flags & PE_PRESENT != 0 {
             current.announced = bytes;
+            if self.thin && current.parent.is_none() && flags == PE_PRESENT | PE_LAZY {
+                current.thin = Some(ThinRange::at(header.address));
+                return Ok(());
+            }
+            current.noted = bytes;
+            current.has_pages = true;
         } else if let Some(parent) = current.parent.as_ref().filter(|_| flags & PE_PARENT != 0)
             && let Some(address) = parent.missing(header.address, header.address + bytes)
         {
             return Err(PagesError::Hole { address }.into());
         }
-        current.map.add(&PagemapEntry {
-            vaddr: header.address,
-            flags: Some(flags),
-            ..current.map.count(header.pages)
-        })
+        current.map.add_range(header.address, header.pages, flags)
+    }
+}
+
+impl Current {
+    /// Takes announced bytes; returns how many there are now in `buffer`, which are none where all of them could be left out.
+    fn take(&mut self, input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.announced).unwrap_or(usize::MAX).min(buffer.len());
+        let pages = most - most % PAGE;
+        let Some(range) = self.thin.as_mut().filter(|_| self.noted == 0) else {
+            return self.pass(input, &mut buffer[..most]);
+        };
+        if pages == 0 {
+            range.keep(1);
+            self.has_pages = true;
+            self.noted = PAGE_SIZE;
+            return self.pass(input, &mut buffer[..most]);
+        }
+        input.read_exact(&mut buffer[..pages])?;
+        let kept = range.sift(&mut buffer[..pages], !self.has_pages, &mut self.map)?;
+        self.has_pages = true;
+        self.announced -= pages as u64;
+        if self.announced == 0
+            && let Some(range) = self.thin.take()
+        {
+            range.finish(&mut self.map)?;
+        }
+        Ok(kept)
+    }
+
+    /// Takes bytes of pages that the pagemap has.
+    fn pass(&mut self, input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.noted).unwrap_or(usize::MAX).min(buffer.len());
+        let count = input.read(&mut buffer[..most])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.announced -= count as u64;
+        self.noted -= count as u64;
+        if self.announced == 0
+            && let Some(range) = self.thin.take()
+        {
+            range.finish(&mut self.map)?;
+        }
+        Ok(count)
     }
 }
 
@@ -363,16 +432,11 @@ impl Read for Pages<'_, '_> {
                 return Ok(0);
             }
             if current.announced > 0 {
-                let most = usize::try_from(current.announced)
-                    .unwrap_or(usize::MAX)
-                    .min(buffer.len());
-                let count = match receiver.input.read(&mut buffer[..most]) {
-                    Ok(0) => return Err(receiver.link.over().into()),
-                    Ok(count) => count,
+                match current.take(&mut receiver.input, buffer) {
+                    Ok(0) => continue,
+                    Ok(count) => return Ok(count),
                     Err(error) => return Err(receiver.lost(error)),
-                };
-                current.announced -= count as u64;
-                return Ok(count);
+                }
             }
             let header = receiver.header()?;
             match header.command {

@@ -22,7 +22,7 @@ pub struct Stats {
 }
 
 /// Statistics of a dump; times in microseconds.
-#[derive(Clone, PartialEq, Eq, Message, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Message, serde::Serialize, schemars::JsonSchema)]
 pub struct DumpStats {
     /// Until every task was stopped.
     #[prost(uint32, required, tag = "1")]

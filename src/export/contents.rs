@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::files::Files;
 use super::parent::Parent;
 use super::processes::{self, Processes};
-use super::{describe, records};
+use super::{describe, lxc, records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
+use crate::foreign;
 use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
@@ -28,6 +29,7 @@ pub(super) struct Contents {
     timestamp: u64,
     files: Files,
     cgroup_of: Option<i32>,
+    lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
     processes: Option<Processes>,
 }
@@ -79,6 +81,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: is_container.then_some(target.pid),
+            lxc: lxc::entries(target)?,
             parent,
             processes,
         })
@@ -105,6 +108,7 @@ impl Contents {
             timestamp,
             files,
             cgroup_of: None,
+            lxc: Vec::new(),
             parent: None,
             processes: None,
         })
@@ -134,6 +138,9 @@ impl Contents {
             add(writer, "files.json", &text)?;
             self.files.with_open(processes::travelling(&listing));
         }
+        for (name, content) in &self.lxc {
+            add(writer, name, content)?;
+        }
         Ok(self.files)
     }
 }
@@ -146,7 +153,7 @@ fn small_entries(
     cgroup_of: Option<i32>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
-    add_json(writer, "config.dump", &records::config_dump(manifest))?;
+    add_json(writer, "config.dump", &foreign::config_dump(manifest))?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
     add(writer, "network.status", records::NETWORK_STATUS)?;

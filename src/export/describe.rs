@@ -40,6 +40,7 @@ pub(super) fn manifest(
             name: "ckpt".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
+        engine: None,
         checkpointed_at: rfc3339(timestamp),
         host,
         runtime: Runtime {

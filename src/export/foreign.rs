@@ -72,6 +72,7 @@ fn target(bundle: &Path) -> Result<Target, Error> {
         bundle,
         created: None,
         spec,
+        lxc: None,
     })
 }
 

@@ -98,7 +98,9 @@ impl Dump<'_> {
             link,
             server,
         } = under_way;
-        let memory = scope.spawn(move || receive(server, images, link, archiving));
+        // No other dump may refer to what this one leaves out.
+        let alone = !self.request.dump.pre_dump && self.request.parent.is_none();
+        let memory = scope.spawn(move || receive(server, alone, images, link, archiving));
         let interrupted = || {
             let stop = (self.interrupted)();
             if stop {
@@ -195,12 +197,13 @@ impl Drop for Waiting<'_> {
 /// Takes the memory that CRIU sends to the server, if it is ours.
 fn receive<'scope, 'env>(
     server: Option<PageServer>,
+    alone: bool,
     images: &Path,
     link: &Link,
     mut archiving: Archiving<'scope, 'env>,
 ) -> Result<Archiving<'scope, 'env>, Error> {
     if let Some(server) = server {
-        archiving.memory(server.receive(images, link)?)?;
+        archiving.memory(server.receive(images, link)?.leave_out_zeros(alone))?;
     }
     Ok(archiving)
 }

@@ -125,12 +125,18 @@ impl From<Check> for ability::Check {
 /// Compares an archive with this host.
 #[must_use]
 pub fn compare(archive: &Manifest, here: &HostFacts) -> Vec<Check> {
-    let mut checks = vec![arch(archive, here), page_size(archive, here)];
+    let mut checks = if archive.host.arch.is_empty() {
+        vec![unrecorded(here)]
+    } else {
+        vec![arch(archive, here), page_size(archive, here)]
+    };
     // Processors of different kinds have nothing to compare.
     if archive.host.arch == here.arch {
         checks.extend(cpu(&archive.host.cpu, &here.cpu, &here.arch));
     }
-    checks.push(kernel(archive, here));
+    if !archive.host.kernel.is_empty() {
+        checks.push(kernel(archive, here));
+    }
     checks.push(criu(archive, here));
     checks.extend(tcp(here));
     checks.push(cgroup_mode(archive, here));
@@ -167,6 +173,13 @@ fn arch(archive: &Manifest, here: &HostFacts) -> Check {
     let advice = "memory of one architecture cannot run on another: import on a host of the same kind";
     let check = Check::new(Subject::Arch, &here.arch, &archive.host.arch);
     check.unless(here.arch == archive.host.arch, Level::Error, advice)
+}
+
+/// Engines record neither processor nor kernel.
+fn unrecorded(here: &HostFacts) -> Check {
+    let advice = "the engine that made the archive recorded neither: import on a host like the one that it comes from";
+    let found = format!("{} on kernel {}", model(&here.cpu), here.kernel);
+    Check::new(Subject::CpuModel, found, "nothing").judge(Level::Warning, advice)
 }
 
 fn page_size(archive: &Manifest, here: &HostFacts) -> Check {
@@ -362,7 +375,7 @@ fn cgroup_mode(archive: &Manifest, here: &HostFacts) -> Check {
     let check = Check::new(Subject::CgroupMode, found, mode_name(wanted));
     match here.cgroup_mode {
         None => check.judge(Level::Warning, "no limit will hold here: mount the cgroup hierarchies"),
-        Some(mode) if mode == wanted => check,
+        Some(mode) if mode == wanted || wanted == CgroupMode::Unknown => check,
         Some(_) => {
             let advice = "limits that mean the same are translated, cgroups below the container's are not made";
             check.judge(Level::Warning, advice)
@@ -375,6 +388,7 @@ fn mode_name(mode: CgroupMode) -> &'static str {
         CgroupMode::V1 => "version 1",
         CgroupMode::Hybrid => "versions 1 and 2",
         CgroupMode::V2 => "version 2",
+        CgroupMode::Unknown => "not recorded",
     }
 }
 
@@ -445,6 +459,7 @@ mod tests {
                 name: "ckpt".into(),
                 version: "0.1.0".into(),
             },
+            engine: None,
             checkpointed_at: "2026-11-20T00:00:00Z".into(),
             host: Host {
                 kernel: "6.12.1-amd64".into(),

@@ -108,7 +108,11 @@ impl HostFacts {
     pub fn collect() -> Result<Self, Error> {
         let mounts = MountTable::of_self().map_err(|source| Error::Mounts { source })?;
         let hierarchies = cgroup::hierarchies(&mounts).map_err(|source| Error::Cgroups { source })?;
-        let runtimes = [("runc", program::runc()), ("crun", program::crun())];
+        let runtimes = [
+            ("runc", program::runc()),
+            ("crun", program::crun()),
+            ("lxc", program::lxc()),
+        ];
         let runtimes = runtimes
             .into_iter()
             .filter_map(|(name, found)| Some((name.to_owned(), answering(found)?)));

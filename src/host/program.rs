@@ -121,6 +121,18 @@ pub fn crun() -> Result<Option<Program>, ProgramError> {
     )
 }
 
+/// The part of LXC that checkpoints; `None` where it is not installed.
+///
+/// # Errors
+/// See [`ProgramError`].
+pub fn lxc() -> Result<Option<Program>, ProgramError> {
+    find(
+        "lxc-checkpoint",
+        |path| Question::new(path).argument("--version"),
+        |text| text.trim().parse(),
+    )
+}
+
 /// Looks a program up in PATH and asks it.
 fn find<V>(
     name: &str,

@@ -13,12 +13,14 @@ use crate::cgroup::CgroupRecord;
 use crate::criu::{self, Hook, ImageNetns, WorkDir};
 use crate::error::Error;
 use crate::event::Events;
+use crate::lxc;
 use crate::manifest::Manifest;
 use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
 
+use super::adopt::adopt;
 use super::thin::Thinning;
 
 /// Where memory images are put that are to be in memory: in a directory of ours in the first that is a tmpfs.
@@ -37,6 +39,7 @@ pub(super) struct Archive<'a> {
     pub(super) spec: Spec,
     pub(super) cgroups: Option<CgroupRecord>,
     pub(super) listing: Option<Listing>,
+    pub(super) lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
     interrupted: Hook<'a>,
@@ -62,6 +65,7 @@ impl<'a> Archive<'a> {
             Input::File(path) => Source::open(path)?,
             Input::Stdin => Source::stdin()?,
         };
+        let source = adopt(source, work.path(), request.threads, events)?;
         let mut staged = staging.begin(source)?;
         let thinning = match &staged.manifest().parent {
             None if request.pages.is_none() && !request.no_restore => Thinning::of(staged.path()),
@@ -97,6 +101,7 @@ impl<'a> Archive<'a> {
         let listing = staged.read(FILES_JSON, MAX_JSON)?;
         let listing = listing.map(|text| Listing::from_json(&text)).transpose();
         let listing = listing.map_err(crate::runtime::Error::from)?;
+        let lxc = super::lxc::source(&manifest, |name, limit| Ok(staged.read(name, limit)?))?;
         Ok(Self {
             staged,
             parents,
@@ -104,6 +109,7 @@ impl<'a> Archive<'a> {
             spec,
             cgroups,
             listing,
+            lxc,
             threads: request.threads,
             pages: request.pages.clone(),
             interrupted,

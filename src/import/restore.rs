@@ -219,7 +219,7 @@ impl Attempt<'_> {
             return Err(error);
         }
         commit.acknowledge()?;
-        let now = runtime.inspect(self.command.name.as_str())?;
+        let now = runtime.restored(self.command.name.as_str(), &self.command.images)?;
         Ok(Restored {
             container: self.command.name.to_string(),
             runtime: runtime.kind().name().to_owned(),

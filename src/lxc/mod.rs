@@ -15,6 +15,7 @@ mod judge;
 pub mod keys;
 pub mod network;
 pub mod phaul;
+pub mod source;
 mod text;
 
 pub use config::{Config, Kind, Line, Setting};
@@ -23,6 +24,7 @@ pub use finding::Finding;
 pub use fstab::{Fstab, MountEntry};
 pub use judge::{Context, judge};
 pub use network::{Network, NetworkType};
+pub use source::{Includes, Source};
 
 use crate::error::ErrorKind;
 
@@ -52,6 +54,9 @@ pub enum Error {
         /// Its number, from 1.
         line: usize,
     },
+    /// The included texts of an archive are not what they should be.
+    #[error("lxc/includes.json is not the list of included files")]
+    Includes,
     /// A line of a cgroup record of p.haul that is none.
     #[error("line {line} of lxccg.img is not CONTROLLER/PATH")]
     PhaulLine {
@@ -65,7 +70,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge { .. } | Self::PhaulLine { .. } => ErrorKind::Archive,
+            Self::TooLarge { .. } | Self::PhaulLine { .. } | Self::Includes => ErrorKind::Archive,
             Self::Value { .. } | Self::NoSetting { .. } => ErrorKind::Usage,
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lxc::Includes;
 use crate::manifest::CgroupMode;
 
 /// What is at a path of this host. Links are followed.
@@ -67,6 +68,23 @@ pub struct CgroupView {
     pub controllers: BTreeSet<String>,
     /// Where the hierarchies that hold containers are mounted: each version 1 hierarchy, or the version 2 one.
     pub mountpoints: Vec<PathBuf>,
+}
+
+/// LXC on this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LxcHost {
+    /// The directory of containers.
+    pub lxcpath: PathBuf,
+    /// Its version's first number.
+    pub major: Option<u32>,
+    /// What the archived configuration's includes have here.
+    pub includes: Includes,
+    /// The network interfaces.
+    pub interfaces: BTreeSet<String>,
+    /// Whether AppArmor is at work.
+    pub apparmor: bool,
+    /// Whether SELinux is at work.
+    pub selinux: bool,
 }
 
 /// Facts about this host.

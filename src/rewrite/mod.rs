@@ -23,8 +23,8 @@ mod testing;
 
 pub use apply::{Applied, Contents, apply};
 pub use error::Error;
-pub use host::{CgroupSummary, CgroupView, HostView, Limit, PathKind};
+pub use host::{CgroupSummary, CgroupView, HostView, Limit, LxcHost, PathKind};
 pub use layout::{CONTAINERS_DIR, Layout, Name};
-pub use plan::{Inputs, Plan, Step, plan, plan_schema, questions};
+pub use plan::{Inputs, LxcInputs, Plan, Step, plan, plan_schema, questions};
 pub use refusal::{Refusal, Refusals};
 pub use spec::{Change, Spec};

@@ -7,7 +7,9 @@
 //! - a plan exists only when nothing was refused, and every refusal is found in one pass;
 //! - the configuration in the plan differs from the archived one at the recorded pointers and nowhere else.
 
+mod engine;
 mod files;
+mod lxc;
 mod mounts;
 mod network;
 mod policy;
@@ -26,8 +28,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use lxc::LxcInputs;
 pub(super) use restore::switches;
-pub use step::{Owner, RestoreCommand, Step};
+pub use step::{FileContent, Owner, RestoreCommand, Step};
 pub use warning::Warning;
 
 use super::host::{CgroupSummary, CgroupView, HostView, PathKind};
@@ -51,6 +54,8 @@ pub struct Inputs<'a> {
     pub cgroups: &'a CgroupSummary,
     /// The request. Its paths are absolute: who knows the working directory has made them so.
     pub request: &'a ImportRequest,
+    /// What only a container of LXC has; its configuration is that then.
+    pub lxc: Option<LxcInputs<'a>>,
 }
 
 /// An import, planned.
@@ -70,12 +75,27 @@ pub struct Plan {
     pub bundle: PathBuf,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What is changed in the configuration, in order.
+    /// What is changed in config.json, in order.
     pub changes: Vec<Change>,
     /// What the importer should know.
     pub warnings: Vec<Warning>,
-    /// The configuration as it is written into the bundle.
+    /// The configuration as it is written into the bundle; for a container of LXC what describes it in the archive.
     pub config: Value,
+    /// The configuration of a container of LXC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lxc: Option<LxcPlan>,
+}
+
+/// The configuration of a container of LXC as it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct LxcPlan {
+    /// The configuration.
+    pub config: String,
+    /// The file that its `lxc.mount.fstab` names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fstab: Option<String>,
+    /// The lines that are changed, those of the configuration first.
+    pub changes: Vec<super::lxc::Change>,
 }
 
 impl Plan {
@@ -132,6 +152,12 @@ struct Planner<'a> {
     external_netns: bool,
     systemd_cgroup: bool,
     cgroup_path: Option<String>,
+    lxc: Option<LxcInputs<'a>>,
+    lxc_plan: Option<LxcPlan>,
+    /// The files of the container's directory, written when everything else is in place.
+    lxc_steps: Vec<Step>,
+    /// What the steps before put there.
+    lxc_made: Vec<PathBuf>,
     asked: std::rc::Rc<RefCell<BTreeSet<PathBuf>>>,
 }
 
@@ -145,11 +171,11 @@ impl<'a> Planner<'a> {
             });
             Name::placeholder()
         });
-        let layout = inputs
-            .request
-            .bundle
-            .clone()
-            .map_or_else(|| Layout::of(&name), Layout::at);
+        let layout = match (&inputs.lxc, &inputs.request.bundle) {
+            (Some(lxc), _) => Layout::at(lxc.here.lxcpath.join(name.as_str())),
+            (None, Some(bundle)) => Layout::at(bundle.clone()),
+            (None, None) => Layout::of(&name),
+        };
         Self {
             manifest: inputs.manifest,
             archived: inputs.spec.value(),
@@ -167,11 +193,18 @@ impl<'a> Planner<'a> {
             external_netns: false,
             systemd_cgroup: false,
             cgroup_path: None,
+            lxc: inputs.lxc,
+            lxc_plan: None,
+            lxc_steps: Vec::new(),
+            lxc_made: Vec::new(),
             asked: std::rc::Rc::default(),
         }
     }
 
     fn make(mut self) -> Result<Plan, Refusals> {
+        if let Some(lxc) = self.lxc {
+            return self.make_lxc(lxc);
+        }
         self.judge_request();
         self.judge_archive();
         let user_namespace = self
@@ -191,11 +224,29 @@ impl<'a> Planner<'a> {
         self.finish()
     }
 
+    fn make_lxc(mut self, inputs: LxcInputs<'a>) -> Result<Plan, Refusals> {
+        self.judge_values();
+        self.judge_whole();
+        let user_namespace = self
+            .read(super::spec::namespaces::has_user_namespace)
+            .unwrap_or_default();
+        self.plan_bundle(user_namespace);
+        self.plan_rootfs();
+        self.plan_lxc(inputs);
+        self.plan_images(user_namespace);
+        self.steps.append(&mut self.lxc_steps);
+        self.plan_restore();
+        self.finish()
+    }
+
     fn finish(self) -> Result<Plan, Refusals> {
         if let Some(refusals) = Refusals::collect(self.refusals) {
             return Err(refusals);
         }
-        let (config, changes) = self.editor.finish();
+        let (config, changes) = match self.lxc_plan {
+            Some(_) => (self.archived.clone(), Vec::new()),
+            None => self.editor.finish(),
+        };
         Ok(Plan {
             version: PLAN_VERSION,
             source_id: self.manifest.container.id.clone(),
@@ -207,6 +258,7 @@ impl<'a> Planner<'a> {
             changes,
             warnings: self.warnings,
             config,
+            lxc: self.lxc_plan,
         })
     }
 

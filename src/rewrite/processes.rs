@@ -92,6 +92,7 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
         changes: Vec::new(),
         warnings: warnings(inputs, view),
         config: Value::Null,
+        lxc: None,
         name,
     })
 }
@@ -418,7 +419,10 @@ mod tests {
     #[test]
     fn a_network_namespace_has_to_be_named() {
         let mut case = Case::plain();
-        case.manifest.namespaces.retain(|namespace| namespace.kind == "network");
+        case.manifest.namespaces = vec![crate::manifest::Namespace {
+            kind: "network".into(),
+            path: None,
+        }];
         let listing = listing(Vec::new());
         for (netns, refused) in [(Netns::Keep, true), (Netns::Host, false), (Netns::New, false)] {
             case.request.netns = netns;

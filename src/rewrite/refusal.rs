@@ -83,6 +83,17 @@ pub enum Refusal {
         /// The runtime that was asked for.
         wanted: &'static str,
     },
+    /// The archive was made by a runtime whose containers another one cannot restore at all.
+    #[error("the archive was made by {made_by}, and {wanted} cannot restore its containers")]
+    NoWay {
+        /// The runtime that made it.
+        made_by: String,
+        /// The runtime that was asked for.
+        wanted: &'static str,
+    },
+    /// Of the configuration of a container of LXC.
+    #[error(transparent)]
+    Lxc(super::lxc::Refusal),
     /// The archive joins a network namespace of the host by its path.
     #[error("the container was in the network namespace at {path}, which belongs to the host it comes from")]
     NetnsPath {
@@ -335,6 +346,7 @@ impl Refusal {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Spec(_) => ErrorKind::Archive,
+            Self::Lxc(refusal) => refusal.kind(),
             Self::Hook { .. }
             | Self::CriuConfig { .. }
             | Self::Annotation { .. }
@@ -366,6 +378,8 @@ impl Refusal {
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let text = match self {
+            Self::Lxc(refusal) => return refusal.advice(),
+            Self::NoWay { .. } => "leave out --runtime".to_owned(),
             Self::Hook { .. } => "--allow-hooks lets the hooks run".to_owned(),
             Self::CriuConfig { .. } => "--allow-criu-config lets CRIU read it".to_owned(),
             Self::Annotation { key, .. } => format!("--allow-annotation {} keeps it", quoted(key)),

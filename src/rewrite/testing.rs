@@ -84,6 +84,7 @@ impl Case {
             spec,
             cgroups: &self.cgroups,
             request: &self.request,
+            lxc: None,
         }
     }
 }
@@ -175,6 +176,7 @@ fn request() -> ImportRequest {
         dry_run: false,
         no_restore: false,
         images_in: ImagesIn::Auto,
+        lxc: Default::default(),
     }
 }
 

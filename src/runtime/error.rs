@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::ErrorKind;
+use crate::lxc::Finding;
 
 /// An error of a runtime.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,52 @@ pub enum Error {
         /// The switch, as ckpt's user typed it.
         option: String,
     },
+    /// The configuration has something that cannot be checkpointed.
+    #[error("container {id:?} cannot be checkpointed{}", listed(.findings))]
+    Blocked {
+        /// The container.
+        id: String,
+        /// What stands in the way.
+        findings: Vec<Finding>,
+    },
+    /// The restore ended well, and the container does not run.
+    #[error("container {id:?} is {status} after its restore")]
+    NotRestored {
+        /// The container.
+        id: String,
+        /// Its state.
+        status: String,
+    },
+    /// Something that the runtime's command needs could not be made.
+    #[error("making {}", path.display())]
+    Prepare {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// This host makes `lxc-checkpoint` crash.
+    #[error(
+        "lxc-checkpoint of LXC {version} crashes where the cgroups of version 2 have no controllers, as in {}: have no such \
+         hierarchy mounted beside those of version 1, or boot with version 2 alone", mount.display()
+    )]
+    LxcCrashes {
+        /// LXC's version.
+        version: String,
+        /// Where the hierarchy is mounted.
+        mount: PathBuf,
+    },
+    /// The freezer could not be used.
+    #[error("opening or closing the freezer of container {id:?}")]
+    Freezer {
+        /// The container.
+        id: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A configuration of LXC that is not read.
+    #[error(transparent)]
+    Lxc(#[from] crate::lxc::Error),
     /// Another export or import of the same container is under way.
     #[error("another ckpt ({holder}) is working on container {id:?}")]
     Busy {
@@ -118,14 +165,21 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } => ErrorKind::Host,
+            Self::NotInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
                 ErrorKind::Usage
             }
             Self::Process(error) => error.kind(),
-            Self::NotRunning { .. } | Self::Busy { .. } => ErrorKind::Dump,
+            Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } => ErrorKind::Dump,
+            Self::NotRestored { .. } => ErrorKind::Restore,
             _ => ErrorKind::Other,
         }
     }
+}
+
+/// Each finding on a line of its own, with what to change.
+fn listed(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| format!("\n  - {finding}\n      {}", finding.advice());
+    findings.iter().map(line).collect()
 }

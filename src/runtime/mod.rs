@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod flags;
 mod lock;
+pub mod lxc;
 mod oci;
 mod process;
 mod roots;
@@ -18,6 +19,7 @@ use std::process::Command;
 
 pub use error::Error;
 pub use lock::ContainerLock;
+pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
 pub use process::Process;
 
@@ -42,6 +44,8 @@ pub struct Target {
     pub created: Option<String>,
     /// Its configuration, every key of it.
     pub spec: serde_json::Value,
+    /// What only a container of LXC has.
+    pub lxc: Option<Box<LxcFacts>>,
 }
 
 /// What a dump needs to know.
@@ -140,6 +144,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Where the runtime fails in another way, or what it says cannot be read.
     fn inspect(&self, id: &str) -> Result<Option<Target>, Error>;
 
+    /// Sets the switches of a dump that this runtime gives CRIU whatever is asked.
+    fn fix(&self, _: &mut DumpOptions) {}
+
     /// The command that dumps.
     ///
     /// # Errors
@@ -151,6 +158,14 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
+
+    /// The container `id` when its restore has come to its end; `images` are CRIU's.
+    ///
+    /// # Errors
+    /// Where the runtime fails, or the container is not restored though the command ended well.
+    fn restored(&self, id: &str, _images: &Path) -> Result<Option<Target>, Error> {
+        self.inspect(id)
+    }
 
     /// Thaws a container that is paused.
     ///
@@ -173,7 +188,7 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
 
 impl RuntimeKind {
     /// Every runtime of containers, in the order in which they are asked for one.
-    pub const ALL: [Self; 2] = [Self::Runc, Self::Crun];
+    pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Lxc];
 
     /// Its name, as `--runtime` takes it.
     #[must_use]
@@ -181,6 +196,7 @@ impl RuntimeKind {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Lxc => "lxc",
             Self::Process => "process",
         }
     }
@@ -202,7 +218,8 @@ impl RuntimeKind {
 pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runtime>, Error> {
     Ok(match kind {
         RuntimeKind::Process => Box::new(Process::open()?),
-        kind => Box::new(Oci::open(kind, state_root)?),
+        RuntimeKind::Runc | RuntimeKind::Crun => Box::new(Oci::open(kind, state_root)?),
+        RuntimeKind::Lxc => Box::new(Lxc::open(state_root)?),
     })
 }
 

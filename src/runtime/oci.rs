@@ -118,12 +118,13 @@ impl Oci {
             rootfs,
             created: state.created,
             spec,
+            lxc: None,
         })
     }
 }
 
 /// runc's rule for identifiers, which crun's includes.
-fn check_id(id: &str) -> Result<(), Error> {
+pub(super) fn check_id(id: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if id.is_empty() || id.len() > 1024 || id == "." || id == ".." || id.starts_with('-') || !id.chars().all(legal) {
         return Err(Error::BadId { id: id.to_owned() });

@@ -78,6 +78,7 @@ impl Process {
             rootfs: PathBuf::from("/"),
             created: None,
             spec: describe(&tree),
+            lxc: None,
         })
     }
 

@@ -7,7 +7,7 @@ use super::meta::{Device, Entry, Kind, Meta};
 use super::pax::Records;
 
 /// What ends a tar.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// Length of the name and linkname fields of ustar, bytes.
 const NAME_FIELD: usize = 100;
@@ -20,7 +20,7 @@ const SPARSE_DIR: &[u8] = b"GNUSparseFile.0/";
 ///
 /// # Errors
 /// [`Unpackable::Xattrs`] when its extended attributes exceed the limit.
-pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, Unpackable> {
+pub(crate) fn encode(entry: &Entry) -> Result<Vec<u8>, Unpackable> {
     let parts = Parts::of(entry);
     let mut records = Records::default();
     let fields = parts.fields(entry, &mut records);
@@ -54,7 +54,7 @@ fn pad(bytes: &mut Vec<u8>) {
 }
 
 /// Bytes of padding behind content of this length.
-pub(super) const fn padding(len: u64) -> u64 {
+pub(crate) const fn padding(len: u64) -> u64 {
     len.next_multiple_of(BLOCK as u64) - len
 }
 

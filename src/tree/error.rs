@@ -125,7 +125,7 @@ impl Error {
     }
 
     /// A defect of an entry.
-    pub(super) fn entry(name: &[u8], defect: impl Into<Defect>) -> Self {
+    pub(crate) fn entry(name: &[u8], defect: impl Into<Defect>) -> Self {
         Self::Entry {
             entry: EntryName::new(name),
             defect: defect.into(),

@@ -40,6 +40,7 @@ pub use apply::{apply_diff_overlay, apply_diff_plain, apply_full};
 pub(crate) use changes::Changes;
 pub use check::{Summary, check};
 pub use dir::open_root;
+pub(crate) use encode::{END, encode, padding};
 pub use error::{Defect, EntryName, Error, Unpackable};
 pub use header::HeaderDefect;
 pub use identity::identity;

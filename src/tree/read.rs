@@ -92,6 +92,16 @@ impl<R: Read> Reader<R> {
         &self.name
     }
 
+    /// What it reads from: at the content of the current entry, as nothing is read ahead.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
+    }
+
+    /// What it reads from.
+    pub(crate) fn into_inner(self) -> R {
+        self.input
+    }
+
     /// Reads content of the current entry: of a sparse file its data without the holes. Returns 0 at its end.
     ///
     /// # Errors

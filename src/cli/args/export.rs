@@ -57,6 +57,10 @@ struct RuntimeArgs {
     /// The runtime's state directory, if it is not the usual one
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     runtime_root: Option<PathBuf>,
+    /// The directory of LXC's containers (lxc-* -P), if it is not the one that LXC is configured with
+    #[arg(short = 'P', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    #[arg(conflicts_with = "runtime_root")]
+    lxcpath: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -173,7 +177,7 @@ struct DumpArgs {
 
 /// A compression as `--compress` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CompressArg {
+pub enum CompressArg {
     Zstd,
     Gzip,
     None,
@@ -202,7 +206,7 @@ impl TryFrom<ExportArgs> for ExportRequest {
                 None => subject(args.container, &args.foreign, args.runtime)?,
             },
             output: value::output(args.output),
-            compression: compression(&args.archive, adaptive)?,
+            compression: compression(args.archive.compress, args.archive.level, adaptive)?,
             threads: args.archive.threads.unwrap_or_else(value::default_threads),
             with_mounts: args.content.with_mount,
             work_path: args.dump.work_path.clone(),
@@ -236,7 +240,7 @@ fn process(args: &ExportArgs) -> Result<Option<ProcessRef>, UsageError> {
 }
 
 fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArgs) -> Result<Subject, UsageError> {
-    let kind: Option<RuntimeKind> = runtime.runtime.into();
+    let (kind, state_root) = super::runtime_of(runtime.runtime, runtime.runtime_root, runtime.lxcpath)?;
     match (container, &foreign.images, &foreign.bundle) {
         (_, Some(images), Some(bundle)) => Ok(Subject::Images {
             images: images.clone(),
@@ -247,20 +251,24 @@ fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArg
             // The argument group has made sure of one of the two; an empty name is refused by every runtime.
             id: container.unwrap_or_default(),
             runtime: kind,
-            state_root: runtime.runtime_root,
+            state_root,
         })),
     }
 }
 
 /// Nothing waits for a dump that is there already, and who sets the time wants the same bytes again.
-fn compression(args: &ArchiveArgs, adaptive: bool) -> Result<Compression, UsageError> {
-    let (compression, name, max) = match args.compress {
+pub(super) fn compression(
+    compress: CompressArg,
+    level: Option<Level>,
+    adaptive: bool,
+) -> Result<Compression, UsageError> {
+    let (compression, name, max) = match compress {
         CompressArg::Zstd => (Compression::ZSTD, "zstd", 19),
         CompressArg::Gzip => (Compression::GZIP, "gzip", 9),
-        CompressArg::None if args.level.is_some() => return Err(UsageError::LevelOfNothing),
+        CompressArg::None if level.is_some() => return Err(UsageError::LevelOfNothing),
         CompressArg::None => return Ok(Compression::None),
     };
-    match args.level {
+    match level {
         None if adaptive => Ok(compression.adaptive()),
         None => Ok(compression),
         Some(Level::Auto) => Ok(compression.adaptive()),
@@ -309,6 +317,7 @@ mod tests {
     use super::super::{Cli, Command};
     use super::*;
     use crate::request::Output;
+    use crate::request::RuntimeKind;
 
     fn parse(line: &str) -> Result<ExportArgs, clap::Error> {
         let words = ["ckpt", "export"].into_iter().chain(line.split_whitespace());

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::lxc::LxcArgs;
 use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, ImagesInArg, RuntimeArg, value};
-use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions, RuntimeKind};
+use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
 
 const EXAMPLES: &str = "Examples:
   ckpt import web.ckpt --dry-run                   what would be done, step by step
@@ -66,6 +67,8 @@ pub struct ImportArgs {
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
+    lxc: LxcArgs,
+    #[command(flatten)]
     restore: RestoreArgs,
 }
 
@@ -96,7 +99,7 @@ struct FileArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     bundle: Option<PathBuf>,
     /// The root file system: where a full one is put, or the files below the changes of a diff
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    #[arg(long, visible_alias = "rootfs", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     root: Option<PathBuf>,
     /// Take the files at --root as they are, without what the archive holds of them
     #[arg(long, requires = "root")]
@@ -212,7 +215,11 @@ impl TryFrom<ImportArgs> for ImportRequest {
     type Error = UsageError;
 
     fn try_from(args: ImportArgs) -> Result<Self, UsageError> {
-        let runtime: Option<RuntimeKind> = args.runtime.runtime.into();
+        let (runtime, state_root) = super::runtime_of(
+            args.runtime.runtime,
+            args.runtime.runtime_root,
+            args.lxc.lxcpath.clone(),
+        )?;
         if args.allow.allow_other_runtime && runtime.is_none() {
             return Err(UsageError::OtherRuntimeWithoutName);
         }
@@ -222,7 +229,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             name: args.name,
             runtime,
             allow_other_runtime: args.allow.allow_other_runtime,
-            state_root: args.runtime.runtime_root,
+            state_root,
             bundle: args.files.bundle,
             root: args.files.root,
             ignore_rootfs: args.files.ignore_rootfs,
@@ -250,6 +257,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             dry_run: args.dry_run,
             no_restore: args.no_restore,
             images_in: args.images_in.into(),
+            lxc: args.lxc.into(),
         })
     }
 }
@@ -301,7 +309,7 @@ mod tests {
 
     use super::super::{Cli, Command};
     use super::*;
-    use crate::request::Input;
+    use crate::request::{Input, RuntimeKind};
 
     fn parse(line: &str) -> Result<ImportArgs, clap::Error> {
         let words = ["ckpt", "import"].into_iter().chain(line.split_whitespace());
@@ -423,6 +431,10 @@ mod tests {
             request("f --allow-other-runtime").unwrap_err(),
             UsageError::OtherRuntimeWithoutName
         );
+        assert_eq!(
+            request("f --runtime runc -P /x").unwrap_err(),
+            UsageError::LxcPathOfOther
+        );
         let wrong = [
             "",
             "f g",
@@ -432,7 +444,9 @@ mod tests {
             "f --name a/b",
             "f --map-mount /d",
             "f --cgroup-parent ../x",
-            "f --runtime lxc",
+            "f --runtime docker",
+            "f --lxcpath /x --runtime-root /y",
+            "f --link eth0",
             "f --detach",
             "f --wait",
             "f --lazy --wait --detach",

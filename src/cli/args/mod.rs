@@ -4,21 +4,24 @@
 //! pipelines take requests, which only the conversions here (and library callers) make. What can be seen to be wrong
 //! from the command line alone is refused here, as a usage error, before anything is touched.
 
+mod convert;
 mod export;
 mod generate;
 mod import;
+mod lxc;
 mod read;
 mod usage;
 pub(super) mod value;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::request::ImagesIn;
+use crate::request::{ImagesIn, RuntimeKind};
 
+pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, CriuRpcArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
-pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, VerifyArgs};
+pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
 /// Width that help is wrapped at where the terminal is wider or unknown.
@@ -102,7 +105,7 @@ pub enum Command {
     Import(Box<ImportArgs>),
     /// Read a whole archive and check every byte of it
     Verify(VerifyArgs),
-    /// Show what an archive holds: container, host, options, mounts, sizes
+    /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
     Inspect(InspectArgs),
     /// List the entries of an archive
     Ls(LsArgs),
@@ -110,6 +113,10 @@ pub enum Command {
     Cat(CatArgs),
     /// Unpack an archive, or some of its entries, into a directory
     Extract(ExtractArgs),
+    /// Make a checkpoint of podman, CRI-O or containerd an archive with checksums
+    Seal(SealArgs),
+    /// Give an archive another form: that of ckpt, podman, CRI-O or containerd, or another compression
+    Convert(ConvertArgs),
     /// Say whether this host can export containers, or can restore a given archive
     Check(CheckArgs),
     /// Print the completions of a shell
@@ -134,17 +141,32 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Lxc,
     Process,
 }
 
-impl From<RuntimeArg> for Option<crate::request::RuntimeKind> {
+impl From<RuntimeArg> for Option<RuntimeKind> {
     fn from(arg: RuntimeArg) -> Self {
         match arg {
             RuntimeArg::Auto => None,
-            RuntimeArg::Runc => Some(crate::request::RuntimeKind::Runc),
-            RuntimeArg::Crun => Some(crate::request::RuntimeKind::Crun),
-            RuntimeArg::Process => Some(crate::request::RuntimeKind::Process),
+            RuntimeArg::Runc => Some(RuntimeKind::Runc),
+            RuntimeArg::Crun => Some(RuntimeKind::Crun),
+            RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
+            RuntimeArg::Process => Some(RuntimeKind::Process),
         }
+    }
+}
+
+/// The runtime and its state directory: a directory of LXC's containers makes it LXC.
+fn runtime_of(
+    runtime: RuntimeArg,
+    root: Option<std::path::PathBuf>,
+    lxcpath: Option<std::path::PathBuf>,
+) -> Result<(Option<RuntimeKind>, Option<std::path::PathBuf>), UsageError> {
+    match (runtime.into(), lxcpath) {
+        (kind, None) => Ok((kind, root)),
+        (None | Some(RuntimeKind::Lxc), Some(path)) => Ok((Some(RuntimeKind::Lxc), Some(path))),
+        (Some(_), Some(_)) => Err(UsageError::LxcPathOfOther),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RuntimeArg, value};
-use crate::request::{ImagesIn, ImportRequest, MapMount, Netns, RestoreOptions};
+use crate::request::{ImagesIn, ImportRequest, LxcOptions, MapMount, Netns, RestoreOptions};
 
 const VERIFY_EXAMPLES: &str = "Examples:
   ckpt verify web.ckpt && echo good
@@ -16,7 +16,12 @@ The identity that is printed is the SHA-256 of the list of all checksums: two ar
 the same content.";
 const INSPECT_EXAMPLES: &str = "Examples:
   ckpt inspect web.ckpt
-  ckpt inspect web.ckpt --json | jq .manifest.container";
+  ckpt inspect web.ckpt --ps-tree-cmd --sockets
+  ckpt inspect web.ckpt --files --pid 7
+  ckpt inspect web.ckpt --json | jq '.processes[].command_line'
+
+The JSON is that of schema/inspect-v1.schema.json; of several archives, a list. It has every part; environments only with \
+--ps-tree-env or --all, mappings only with --maps.";
 const LS_EXAMPLES: &str = "Examples:
   ckpt ls web.ckpt
   ckpt ls -l web.ckpt checkpoint";
@@ -53,9 +58,89 @@ pub struct VerifyArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
 pub struct InspectArgs {
-    /// The archive, or - for standard input
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
+    /// The archives, or - for standard input
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub archives: Vec<PathBuf>,
+    /// What is shown.
+    #[command(flatten)]
+    pub parts: Parts,
+}
+
+/// The parts of an archive that `ckpt inspect` shows in full, under checkpointctl's names where that has them.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Parts to show in full, instead of the short view")]
+pub struct Parts {
+    /// The process tree, with threads
+    #[arg(long)]
+    pub ps_tree: bool,
+    /// The process tree with command lines
+    #[arg(long)]
+    pub ps_tree_cmd: bool,
+    /// The process tree with environments, which may hold secrets
+    #[arg(long, visible_alias = "env")]
+    pub ps_tree_env: bool,
+    /// Open files of every process
+    #[arg(long)]
+    pub files: bool,
+    /// Sockets, with addresses, states and queues
+    #[arg(long)]
+    pub sockets: bool,
+    /// Mounts
+    #[arg(long)]
+    pub mounts: bool,
+    /// Memory by kind and by process
+    #[arg(long)]
+    pub memory: bool,
+    /// Every mapping of memory
+    #[arg(long)]
+    pub maps: bool,
+    /// Network devices, addresses, routes and ports
+    #[arg(long)]
+    pub network: bool,
+    /// Limits of the cgroups
+    #[arg(long)]
+    pub cgroups: bool,
+    /// CRIU's statistics of the dump
+    #[arg(long)]
+    pub stats: bool,
+    /// Pod, namespace and annotations
+    #[arg(long)]
+    pub metadata: bool,
+    /// All of these but --maps
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only this process
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
+}
+
+impl Parts {
+    /// Whether any was chosen.
+    pub fn any(&self) -> bool {
+        let Self {
+            files,
+            sockets,
+            mounts,
+            memory,
+            maps,
+            network,
+            cgroups,
+            stats,
+            metadata,
+            all,
+            ..
+        } = self;
+        let chosen = [
+            files, sockets, mounts, memory, maps, network, cgroups, stats, metadata, all,
+        ];
+        self.processes() || chosen.into_iter().any(|part| *part)
+    }
+
+    /// Whether the process tree is to be shown.
+    pub fn processes(&self) -> bool {
+        let only_pid = self.pid.is_some() && ![self.files, self.sockets, self.memory, self.maps].contains(&true);
+        self.ps_tree || self.ps_tree_cmd || self.ps_tree_env || only_pid
+    }
 }
 
 /// Arguments of `ckpt ls`.
@@ -173,6 +258,7 @@ impl CheckArgs {
             dry_run: true,
             no_restore: false,
             images_in: ImagesIn::Auto,
+            lxc: LxcOptions::default(),
         })
     }
 }

@@ -71,6 +71,15 @@ pub enum UsageError {
         /// Where it is in the container.
         destination: String,
     },
+    /// Not `KEY=VALUE`.
+    #[error("expected KEY=VALUE, neither of them empty")]
+    Assignment,
+    /// Not two paths.
+    #[error("expected PATH=PATH, both absolute: the one that the archive names, and the one on this host")]
+    PathMap,
+    /// A directory of LXC's containers for another runtime.
+    #[error("--lxcpath is for --runtime lxc")]
+    LxcPathOfOther,
     /// Another runtime is allowed, but none is named.
     #[error("--allow-other-runtime needs --runtime runc or --runtime crun")]
     OtherRuntimeWithoutName,

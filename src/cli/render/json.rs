@@ -123,6 +123,14 @@ pub fn line<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// The JSON Schema of what a type is written as.
+pub fn schema_of<T: JsonSchema>() -> String {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    // A schema is plain JSON, which can always be written.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
 /// The JSON Schema of [`Line`], as `schema/events-v1.schema.json` holds it.
 #[must_use]
 pub fn schema() -> String {

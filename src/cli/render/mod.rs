@@ -8,6 +8,7 @@ pub mod failure;
 pub mod json;
 pub mod progress;
 pub mod sheet;
+pub mod table;
 pub mod text;
 
 use std::io::{self, IsTerminal as _, Write};

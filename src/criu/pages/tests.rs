@@ -3,7 +3,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::criu::images::{PE_LAZY, Pagemap};
+use crate::criu::images::{PE_LAZY, Pagemap, PagemapEntry};
 
 /// What CRIU does on its side.
 struct Sender {
@@ -43,12 +43,11 @@ impl Sender {
     }
 
     fn add(&mut self, address: u64, pages: &[u8]) {
-        self.send(
-            Command::AddF,
-            PE_PRESENT | PE_LAZY,
-            pages.len() as u64 / PAGE_SIZE,
-            address,
-        );
+        self.add_as(PE_PRESENT | PE_LAZY, address, pages);
+    }
+
+    fn add_as(&mut self, flags: u32, address: u64, pages: &[u8]) {
+        self.send(Command::AddF, flags, pages.len() as u64 / PAGE_SIZE, address);
         let _ = self.stream.write_all(pages);
     }
 
@@ -66,18 +65,32 @@ fn exchange(
     form: HeaderForm,
     send: impl FnOnce(&mut Sender) + Send,
 ) -> Result<Vec<Vec<u8>>, (Error, bool)> {
+    exchange_thin(images, form, None, send)
+}
+
+/// The same, zeros left out and read in pieces of so many bytes.
+fn exchange_thin(
+    images: &Path,
+    form: HeaderForm,
+    piece: Option<usize>,
+    send: impl FnOnce(&mut Sender) + Send,
+) -> Result<Vec<Vec<u8>>, (Error, bool)> {
     let server = PageServer::new().unwrap();
     let link = Link::default();
     thread::scope(|scope| {
         let mut criu = Sender::of(&server, form);
         let sending = scope.spawn(move || send(&mut criu));
-        let mut receiver = server.receive(images, &link).unwrap();
+        let receiver = server.receive(images, &link).unwrap();
+        let mut receiver = receiver.leave_out_zeros(piece.is_some());
         let mut contents = Vec::new();
         let mut all = || -> Result<(), Error> {
             while let Some(number) = receiver.next_image()? {
                 assert_eq!(number as usize, contents.len() + 1);
                 let mut content = Vec::new();
-                let read = receiver.pages().read_to_end(&mut content);
+                let read = match piece {
+                    Some(piece) => read_in_pieces(&mut receiver.pages(), piece, &mut content),
+                    None => receiver.pages().read_to_end(&mut content).map(drop),
+                };
                 read.map_err(|error| Error::io("reading", images, error))?;
                 contents.push(content);
             }
@@ -89,6 +102,16 @@ fn exchange(
         sending.join().unwrap();
         result.map(|()| contents).map_err(|error| (error, link.was_cut()))
     })
+}
+
+fn read_in_pieces(from: &mut impl Read, piece: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = vec![0; piece];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => into.extend(&buffer[..count]),
+        }
+    }
 }
 
 fn cause(error: &Error) -> String {
@@ -150,12 +173,7 @@ fn a_parent_is_told_of_and_holes_must_be_in_it() {
     std::fs::create_dir(&parent).unwrap();
     let mut map = PagemapWriter::create(&parent, Destination::Task(1), 1, HeaderForm::Wide).unwrap();
     for (vaddr, pages) in [(0x1000, 2), (0x3000, 2), (0x9000, 1)] {
-        let entry = PagemapEntry {
-            vaddr,
-            flags: Some(PE_PRESENT),
-            ..map.count(pages)
-        };
-        map.add(&entry).unwrap();
+        map.add_range(vaddr, pages, PE_PRESENT).unwrap();
     }
     map.finish().unwrap();
     exchange(images.path(), HeaderForm::Wide, |criu| {
@@ -312,4 +330,73 @@ proptest! {
         });
         prop_assert_eq!(contents.map_err(|(error, _)| cause(&error)).unwrap(), expected);
     }
+
+    #[test]
+    fn zeros_are_left_out_of_private_anonymous_memory_and_nothing_else(
+        ranges in proptest::collection::vec((proptest::collection::vec((any::<bool>(), 1_usize..40), 1..6), any::<bool>()), 1..8),
+        narrow: bool,
+        piece in prop_oneof![Just(1_usize << 20), Just(4096), 1_usize..300_000],
+    ) {
+        let form = if narrow { HeaderForm::Narrow } else { HeaderForm::Wide };
+        let images = tempfile::tempdir().unwrap();
+        let flags = |lazy: bool| if lazy { PE_PRESENT | PE_LAZY } else { PE_PRESENT };
+        let memory: Vec<(u64, u32, Vec<u8>)> = ranges
+            .iter()
+            .enumerate()
+            .map(|(number, (runs, lazy))| {
+                let page = |zero: bool, count: usize| vec![if zero { 0 } else { number as u8 + 1 }; count * PAGE];
+                let content = runs.iter().flat_map(|(zero, count)| page(*zero, *count)).collect();
+                ((number as u64 + 1) << 20, flags(*lazy), content)
+            })
+            .collect();
+        let contents = exchange_thin(images.path(), form, Some(piece), |criu| {
+            criu.open(Destination::Task(1));
+            for (address, flags, content) in &memory {
+                criu.add_as(*flags, *address, content);
+            }
+            criu.close();
+        });
+        let contents = contents.map_err(|(error, _)| cause(&error)).unwrap();
+        let name = "pagemap-1.img";
+        let map = Pagemap::parse(name, &std::fs::read(images.path().join(name)).unwrap()).unwrap();
+        prop_assert!(!map.entries.is_empty(), "CRIU expects one");
+        let mut rest = contents[0].as_slice();
+        let mut found = std::collections::BTreeMap::new();
+        for entry in &map.entries {
+            for page in 0..entry.pages() {
+                let (content, behind) = rest.split_at(PAGE);
+                rest = behind;
+                found.insert(entry.vaddr + page * PAGE_SIZE, (entry.kind(), content));
+            }
+        }
+        prop_assert!(rest.is_empty(), "the pagemap names all pages");
+        let mut named = 0;
+        for (address, flags, content) in &memory {
+            for (number, page) in content.chunks(PAGE).enumerate() {
+                let at = address + number as u64 * PAGE_SIZE;
+                match found.get(&at) {
+                    Some(there) => {
+                        named += 1;
+                        prop_assert_eq!(there, &(*flags, page), "at {:#x}", at);
+                    }
+                    None => prop_assert!(*flags == PE_PRESENT | PE_LAZY && page.iter().all(|byte| *byte == 0), "at {:#x}", at),
+                }
+            }
+        }
+        prop_assert_eq!(named, found.len(), "nothing is invented");
+    }
+}
+
+#[test]
+fn a_megabyte_of_zeros_takes_one_page() {
+    let images = tempfile::tempdir().unwrap();
+    let contents = exchange_thin(images.path(), HeaderForm::Wide, Some(1 << 20), |criu| {
+        criu.open(Destination::Task(1));
+        criu.add(0x10_0000, &vec![0; 1 << 20]);
+        criu.open(Destination::Shared(1));
+        criu.add_as(PE_PRESENT, 0, &[0; 4096 * 20]);
+        criu.close();
+    });
+    let contents = contents.map_err(|(error, _)| cause(&error)).unwrap();
+    assert_eq!(contents, [vec![0; 4096], vec![0; 4096 * 20]]);
 }

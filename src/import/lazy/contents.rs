@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::limits::MAX_JSON;
-use crate::archive::{self, EntryAt, Frames, Indexed};
+use crate::archive::{self, EntryAt, Frames, Indexed, Source};
 use crate::cgroup::CgroupRecord;
 use crate::criu::images::Pagemap;
 use crate::criu::lazy::{PageMap, PageSource, SourceError, eager_parts};
 use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
+use crate::foreign::Family;
 use crate::import::Opened;
+use crate::lxc;
 use crate::manifest::Manifest;
 use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImportRequest, Input};
@@ -39,6 +41,7 @@ pub(in crate::import) struct LazyArchive<'a> {
     spec: Spec,
     cgroups: Option<CgroupRecord>,
     listing: Option<Listing>,
+    lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     map: PageMap,
     pages: HashMap<u32, EntryAt>,
@@ -60,6 +63,11 @@ impl<'a> LazyArchive<'a> {
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::NotLazy {
                 why: "only an archive in a file can be read in parts",
+            });
+        }
+        if Family::of(&mut Source::open(path)?)? != Family::Ckpt {
+            return Err(Error::NotLazy {
+                why: "an archive of another engine has to be read from front to back; ckpt seal makes one that has not",
             });
         }
         let frames = Arc::new(Frames::new(Arc::new(Indexed::open(file)?), AHEAD_THREADS)?);
@@ -89,6 +97,10 @@ impl<'a> LazyArchive<'a> {
             .transpose()?;
         let listing = listing.map(|text| Listing::from_json(&text)).transpose();
         let listing = listing.map_err(crate::runtime::Error::from)?;
+        let lxc = crate::import::lxc::source(&manifest, |name, limit| {
+            let there = frames.entry(name).map(|_| archive.read(name, limit));
+            Ok(there.transpose()?)
+        })?;
         Ok(Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,
@@ -96,6 +108,7 @@ impl<'a> LazyArchive<'a> {
             spec,
             cgroups,
             listing,
+            lxc,
             threads: request.threads,
             map: PageMap::default(),
             pages: HashMap::new(),
@@ -201,6 +214,10 @@ impl Opened for LazyArchive<'_> {
 
     fn listing(&self) -> Option<&Listing> {
         self.listing.as_ref()
+    }
+
+    fn lxc(&self) -> Option<&lxc::Source> {
+        self.lxc.as_ref()
     }
 
     fn memory(&mut self) -> Option<Memory> {

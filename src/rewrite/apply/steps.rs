@@ -13,13 +13,17 @@ use super::undo::{Made, Undo};
 use super::{Contents, Fault, owners, put_files};
 use crate::capture::DELETED_FILES;
 use crate::manifest::FileType;
-use crate::rewrite::plan::{Owner, Plan, Step};
+use crate::rewrite::plan::{FileContent, Owner, Plan, Step};
 use crate::tree::{self, Namespace, Scope, TreePath};
 
 /// Mode of directories above bundles: anybody may pass, nobody may look, as bundles decide for themselves.
 const PARENT_MODE: u32 = 0o711;
 /// Mode of a root file system's directory where the archive says none.
 const ROOTFS_MODE: u32 = 0o755;
+/// Mode of a file that everybody in a container reads.
+const FILE_MODE: u32 = 0o644;
+/// Bytes that are taken of a file of the host that a container gets a copy of.
+const MAX_COPY: u64 = 1 << 20;
 /// Mode of what only root reaches.
 const PRIVATE_MODE: u32 = 0o700;
 
@@ -61,6 +65,9 @@ impl Run<'_, '_> {
                     Ok(())
                 }
             }
+            Step::MakeFile {
+                path, origin, content, ..
+            } => self.make_file(path, origin, content),
             Step::PlaceImages {
                 path,
                 owner,
@@ -69,6 +76,10 @@ impl Run<'_, '_> {
             Step::PutFiles { entry, staging, files } => {
                 self.put_mount(entry, staging)?;
                 put_files::put(staging, files, &mut self.undo)
+            }
+            Step::WriteFstab { path } => {
+                let fstab = self.plan.lxc.as_ref().and_then(|lxc| lxc.fstab.as_deref());
+                self.write(path, fstab.unwrap_or_default().as_bytes())
             }
             Step::WriteConfig { path } => self.write_config(path),
             Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
@@ -201,6 +212,17 @@ impl Run<'_, '_> {
         self.unpack(entry, path, false)
     }
 
+    fn make_file(&mut self, path: &Path, origin: &Path, content: &FileContent) -> Result<(), Fault> {
+        self.make_parents(path)?;
+        self.make_directory(path, ROOTFS_MODE)?;
+        let content = match content {
+            FileContent::Text(text) => text.clone().into_bytes(),
+            FileContent::CopyOf(file) => read_small(file)?,
+        };
+        std::fs::write(origin, content).map_err(Fault::std("write", origin))?;
+        set_mode(origin, FILE_MODE)
+    }
+
     /// The images are given away last: what is changed in them would be root's again.
     fn place_images(&mut self, path: &Path, owner: Option<Owner>, external_netns: bool) -> Result<(), Fault> {
         self.make_directory(path, PRIVATE_MODE)?;
@@ -287,6 +309,16 @@ impl Run<'_, '_> {
     }
 
     fn write_config(&mut self, path: &Path) -> Result<(), Fault> {
+        if let Some(lxc) = &self.plan.lxc {
+            return self.write(path, lxc.config.as_bytes());
+        }
+        let text = serde_json::to_vec_pretty(&self.plan.config).map_err(std::io::Error::from);
+        let mut text = text.map_err(Fault::std("write", path))?;
+        text.push(b'\n');
+        self.write(path, &text)
+    }
+
+    fn write(&mut self, path: &Path, text: &[u8]) -> Result<(), Fault> {
         let write = || -> std::io::Result<()> {
             // It may hold secrets in the environment: root only.
             let mut file = std::fs::OpenOptions::new()
@@ -294,8 +326,7 @@ impl Run<'_, '_> {
                 .create_new(true)
                 .mode(0o600)
                 .open(path)?;
-            serde_json::to_writer_pretty(&mut file, &self.plan.config)?;
-            file.write_all(b"\n")
+            file.write_all(text)
         };
         self.undo.note(Made::File(path.to_owned()));
         write().map_err(Fault::std("write", path))
@@ -315,6 +346,18 @@ fn options(directory: &OwnedFd, path: &Path, devices: bool) -> Result<tree::Opti
         devices,
         scope: Scope::Everything,
     })
+}
+
+/// The content of a small file of this host; nothing where it is not there.
+fn read_small(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut content = Vec::new();
+    match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(content),
+        Err(error) => return Err(Fault::std("read", path)(error)),
+        Ok(file) => file.take(MAX_COPY).read_to_end(&mut content),
+    }
+    .map_err(Fault::std("read", path))?;
+    Ok(content)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Fault> {

@@ -22,6 +22,7 @@ mod upgrade;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use change::{Change, File, Need, Note};
+pub use paths::is_vouched_for;
 pub use refusal::{Refusal, Refusals};
 pub use request::{Home, InterfaceRequest, LxcRequest, PathMap};
 

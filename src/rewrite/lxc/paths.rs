@@ -41,6 +41,26 @@ pub(super) fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
+/// By the longest mapped path that it is, or is below.
+fn mapped(maps: &[PathMap], path: &str) -> Option<String> {
+    let of = |map: &PathMap| Some((clean(&map.from)?, map.to.clone()));
+    let maps = maps.iter().filter_map(of);
+    let fitting = maps.filter(|(from, _)| below(path, from).is_some());
+    let (from, to) = fitting.max_by_key(|(from, _)| from.len())?;
+    clean(&format!("{to}{}", below(path, &from)?))
+}
+
+/// The path here of what a configuration includes; `None` when nobody vouches for it, and it will be refused.
+#[must_use]
+pub fn is_vouched_for(include: &str, maps: &[PathMap], allowed: &[String]) -> Option<String> {
+    if allowed.iter().any(|path| path == include) {
+        return Some(include.to_owned());
+    }
+    let cleaned = clean(include)?;
+    let ours = below(&cleaned, PACKAGE_CONFIG).is_some();
+    mapped(maps, &cleaned).or_else(|| ours.then(|| include.to_owned()))
+}
+
 impl Rewriter<'_> {
     /// Rewrites what names a file or directory.
     pub(super) fn rewrite_paths(&mut self) {
@@ -88,13 +108,9 @@ impl Rewriter<'_> {
         self.request.allow_paths.iter().any(|allowed| allowed == path)
     }
 
-    /// As the importer maps it: the longest mapped path that it is, or is below.
+    /// As the importer maps it.
     pub(super) fn mapped(&self, path: &str) -> Option<String> {
-        let of = |map: &PathMap| Some((clean(&map.from)?, map.to.clone()));
-        let maps = self.request.map_paths.iter().filter_map(of);
-        let fitting = maps.filter(|(from, _)| below(path, from).is_some());
-        let (from, to) = fitting.max_by_key(|(from, _)| from.len())?;
-        clean(&format!("{to}{}", below(path, &from)?))
+        mapped(&self.request.map_paths, path)
     }
 
     /// As the importer maps it, or moved with the container's own directory. The root file system is not part of that

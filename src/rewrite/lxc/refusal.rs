@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
-use super::change::File;
+use super::change::{File, Need};
 use super::paths::clean;
 use crate::error::ErrorKind;
+use crate::lxc::Finding;
 use crate::rewrite::refusal::{one_line, quoted};
 
 /// One reason why a configuration is not rewritten.
@@ -142,6 +143,26 @@ pub enum Refusal {
         /// The network.
         number: u32,
     },
+    /// The configuration takes something for granted that is not so here.
+    #[error("{}", lacking(.need))]
+    Lacking {
+        /// What.
+        need: Need,
+    },
+    /// The configuration cannot be restored, or not be read, on this host.
+    #[error("on this host: {finding}")]
+    Found {
+        /// What is wrong with it.
+        finding: Finding,
+    },
+    /// A switch that means nothing to LXC.
+    #[error("{flag} is not for containers of LXC")]
+    Flag {
+        /// The switch.
+        flag: &'static str,
+        /// What there is instead.
+        instead: &'static str,
+    },
     /// A value of the request that is none.
     #[error("{value:?} is no {what}")]
     Value {
@@ -164,6 +185,7 @@ impl Refusal {
             | Self::ForeignMount { .. }
             | Self::Namespace { .. }
             | Self::Sysctl { .. } => ErrorKind::Policy,
+            Self::Lacking { .. } | Self::Found { .. } => ErrorKind::Host,
             _ => ErrorKind::Usage,
         }
     }
@@ -191,6 +213,9 @@ impl Refusal {
             Self::NotText { .. } | Self::NotTaken { .. } | Self::Namespace { .. } | Self::Sysctl { .. } => {
                 "correct the line on the source host and export again".to_owned()
             }
+            Self::Lacking { need } => lacking_advice(need),
+            Self::Found { finding } => finding.advice(),
+            Self::Flag { instead, .. } => (*instead).to_owned(),
             _ => return None,
         };
         Some(text)
@@ -204,6 +229,27 @@ impl Serialize for Refusal {
         fields.serialize_field("message", &self.to_string())?;
         fields.serialize_field("advice", &self.advice())?;
         fields.end()
+    }
+}
+
+fn lacking(need: &Need) -> String {
+    match need {
+        Need::Path(path) => format!("the configuration needs {path:?}, which is not on this host"),
+        Need::DirectoryOf(path) => format!("the directory of {path:?} is not on this host"),
+        Need::Interface(name) => format!("this host has no interface {name:?}"),
+        Need::FreeInterface(name) => format!("this host has an interface {name:?} already"),
+    }
+}
+
+fn lacking_advice(need: &Need) -> String {
+    match need {
+        Need::Path(path) => {
+            let path = quoted(path);
+            format!("put it there, or take another: --map-mount for a mount, --map-path {path}=PATH for any other path")
+        }
+        Need::DirectoryOf(path) => format!("make it, or --map-path {}=PATH", quoted(path)),
+        Need::Interface(_) => "make it, or --link INTERFACE=BRIDGE names another".to_owned(),
+        Need::FreeInterface(_) => "--veth INTERFACE=NAME gives the container's another name".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::rewrite::spec::{clean, mounts, mounts::Mount, mounts::MountKind};
 /// Where containers have POSIX shared memory.
 const SHM: &str = "/dev/shm";
 /// Name of a file that travels, in the directory of its own that it is put into.
-const FILE_NAME: &str = "content";
+pub(super) const FILE_NAME: &str = "content";
 /// Options of a /dev/shm whose own are not known: what runc and crun give a container.
 const DEFAULT_SHM: &[&str] = &["nosuid", "nodev", "noexec", "mode=1777", "size=65536k"];
 
@@ -30,6 +30,8 @@ impl Planner<'_> {
                         self.plan_mapped(mount, path);
                     } else if mount.destination == SHM {
                         self.plan_shm(mount, &mut shm_made);
+                    } else if let Some(content) = self.made_by_engine(mount) {
+                        self.plan_made(mount, content);
                     } else if let Some((archived, entry)) = self.travels(mount) {
                         self.plan_travelling(mount, archived.file_type, entry);
                     } else {
@@ -145,7 +147,7 @@ impl Planner<'_> {
         }
     }
 
-    fn is_allowed(&self, mount: &Mount) -> bool {
+    pub(super) fn is_allowed(&self, mount: &Mount) -> bool {
         let named = || {
             self.request
                 .allow_mounts
@@ -224,7 +226,8 @@ impl Planner<'_> {
     /// CRIU restores cgroup mounts as they were; another version's cannot be.
     fn check_cgroup_mount(&mut self, mount: &Mount) {
         let unified = |mode: CgroupMode| mode == CgroupMode::V2;
-        let differs = unified(self.manifest.host.cgroup_mode) != unified(self.cgroup.mode);
+        let archived = self.manifest.host.cgroup_mode;
+        let differs = archived != CgroupMode::Unknown && unified(archived) != unified(self.cgroup.mode);
         if differs && matches!(mount.fstype.as_str(), "cgroup" | "cgroup2") {
             self.warn(Warning::CgroupMode {
                 destination: mount.destination.clone(),
@@ -234,7 +237,7 @@ impl Planner<'_> {
 }
 
 /// Options of a tmpfs that are set again. The list is closed, as the values come from the archive and go to mount(2).
-fn is_shm_option(option: &str) -> bool {
+pub(super) fn is_shm_option(option: &str) -> bool {
     match option.split_once('=') {
         None => matches!(
             option,

@@ -11,12 +11,17 @@ impl Planner<'_> {
         for error in crate::rewrite::spec::ambiguous_keys(self.archived) {
             self.refuse(error.into());
         }
-        self.judge_kind();
         self.judge_for_processes();
-        self.judge_runtime();
+        self.judge_whole();
         self.judge_hooks();
         self.judge_annotations();
         self.judge_devices();
+    }
+
+    /// Judges what is alike for all runtimes: whether it can be restored by itself, and by which.
+    pub(super) fn judge_whole(&mut self) {
+        self.judge_kind();
+        self.judge_runtime();
     }
 
     fn judge_kind(&mut self) {
@@ -52,7 +57,13 @@ impl Planner<'_> {
         let Some(runtime) = self.runtime else {
             return self.refuse(Refusal::UnknownRuntime { name: made_by.clone() });
         };
-        if same != Some(runtime) && !self.request.allow_other_runtime {
+        let lays_out_alike = (runtime == RuntimeKind::Lxc) == (same == Some(RuntimeKind::Lxc));
+        if !lays_out_alike {
+            self.refuse(Refusal::NoWay {
+                made_by: made_by.clone(),
+                wanted: runtime_name(runtime),
+            });
+        } else if same != Some(runtime) && !self.request.allow_other_runtime {
             self.refuse(Refusal::OtherRuntime {
                 made_by: made_by.clone(),
                 wanted: runtime_name(runtime),
@@ -63,6 +74,8 @@ impl Planner<'_> {
             None if !self.request.no_restore => self.refuse(Refusal::NoRuntime {
                 name: runtime_name(runtime),
             }),
+            // Engines record no version.
+            Some(_) if self.manifest.runtime.version.is_empty() => {}
             Some(here) if same == Some(runtime) && *here != self.manifest.runtime.version => {
                 let archive = format!("{made_by} {}", self.manifest.runtime.version);
                 self.warn(Warning::RuntimeVersion {
@@ -170,16 +183,10 @@ impl Planner<'_> {
 
 /// The runtime of a name in a manifest.
 fn runtime_of(name: &str) -> Option<RuntimeKind> {
-    [RuntimeKind::Runc, RuntimeKind::Crun]
-        .into_iter()
-        .find(|kind| runtime_name(*kind) == name)
+    RuntimeKind::from_name(name)
 }
 
 /// The name of a runtime, as manifests have it.
 pub(super) fn runtime_name(kind: RuntimeKind) -> &'static str {
-    match kind {
-        RuntimeKind::Runc => "runc",
-        RuntimeKind::Crun => "crun",
-        RuntimeKind::Process => "process",
-    }
+    kind.name()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Plan, RestoreCommand, Step};
+use super::{FileContent, Plan, RestoreCommand, Step};
 use crate::manifest::FileType;
 use crate::rewrite::spec::Change;
 
@@ -17,7 +17,7 @@ impl Plan {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "import {} {} (was {}, made by {}, checkpointed {})",
-            if self.config.is_null() {
+            if self.is_of_processes() {
                 "processes"
             } else {
                 "container"
@@ -30,20 +30,36 @@ impl Plan {
         lines.push("steps:".to_owned());
         let steps = self.steps.iter().enumerate();
         lines.extend(steps.map(|(index, step)| format!("  {:>2}. {}", index + 1, describe(step))));
-        // Processes have no configuration.
-        if !self.config.is_null() {
-            lines.push("changes of config.json:".to_owned());
-            let changes = self.changes.iter();
-            lines.extend(changes.map(|change| format!("  {}", describe_change(change))));
-            if self.changes.is_empty() {
-                lines.push("  none".to_owned());
-            }
+        if !self.is_of_processes() {
+            lines.extend(self.change_lines());
         }
         if !self.warnings.is_empty() {
             lines.push("warnings:".to_owned());
             lines.extend(self.warnings.iter().map(|warning| format!("  {warning}")));
         }
         lines
+    }
+
+    /// Processes have no configuration.
+    fn is_of_processes(&self) -> bool {
+        self.config.is_null() && self.lxc.is_none()
+    }
+
+    fn change_lines(&self) -> Vec<String> {
+        let (heading, changes): (_, Vec<String>) = match &self.lxc {
+            Some(lxc) => {
+                let shown = lxc.changes.iter().map(ToString::to_string);
+                let lines = shown.flat_map(|change| change.lines().map(str::to_owned).collect::<Vec<_>>());
+                ("changes of the configuration:", lines.collect())
+            }
+            None => (
+                "changes of config.json:",
+                self.changes.iter().map(describe_change).collect(),
+            ),
+        };
+        let none = changes.is_empty().then(|| "none".to_owned());
+        let lines = changes.into_iter().chain(none).map(|line| format!("  {line}"));
+        std::iter::once(heading.to_owned()).chain(lines).collect()
     }
 
     /// The plan as JSON; `schema/import-plan-v1.schema.json` describes it.
@@ -103,6 +119,19 @@ fn describe(step: &Step) -> String {
                 shown(origin)
             )
         }
+        Step::MakeFile {
+            destination,
+            origin,
+            content,
+            ..
+        } => {
+            let content = match content {
+                FileContent::Text(text) if text.is_empty() => "empty".to_owned(),
+                FileContent::Text(_) => "anew".to_owned(),
+                FileContent::CopyOf(path) => format!("as a copy of {}", shown(path)),
+            };
+            format!("make {}, mounted at {destination}, {content}", shown(origin))
+        }
         Step::UseMount { destination, origin } => format!("mount {} of this host at {destination}", shown(origin)),
         Step::PlaceImages {
             path,
@@ -119,6 +148,7 @@ fn describe(step: &Step) -> String {
             };
             format!("put CRIU's images into {}{owner}{netns}", shown(path))
         }
+        Step::WriteFstab { path } => format!("write {}", shown(path)),
         Step::PutFiles { entry, files, .. } => {
             let files: Vec<String> = files.iter().map(|path| shown(path).to_string()).collect();
             format!("put the files of {entry} at {}", files.join(", "))

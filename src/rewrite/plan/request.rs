@@ -14,9 +14,14 @@ const MAX_HOSTNAME_BYTES: usize = 64;
 impl Planner<'_> {
     /// Judges what can be judged without the archive's configuration, and the terminal.
     pub(super) fn judge_request(&mut self) {
+        self.judge_values();
+        self.judge_console();
+    }
+
+    /// Judges the values that are alike for all runtimes.
+    pub(super) fn judge_values(&mut self) {
         self.judge_paths();
         self.judge_hostname();
-        self.judge_console();
         if self.request.restore.tcp_established && self.request.restore.tcp_close {
             self.refuse(Refusal::TcpConflict);
         }

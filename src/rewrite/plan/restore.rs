@@ -35,7 +35,10 @@ impl Planner<'_> {
             name: self.name.clone(),
             bundle: self.layout.bundle().to_owned(),
             images: self.layout.images(),
-            state_root: self.request.state_root.clone(),
+            state_root: match self.lxc {
+                Some(lxc) => Some(lxc.here.lxcpath.clone()),
+                None => self.request.state_root.clone(),
+            },
             work_path: self.request.work_path.clone(),
             console_socket: self.request.console_socket.clone(),
             pid_file: self.request.pid_file.clone(),
@@ -45,7 +48,8 @@ impl Planner<'_> {
             options: switches(&self.manifest.options, &self.request.restore),
         };
         self.steps.push(Step::Restore(Box::new(command)));
-        if self.has_own_netns() {
+        // LXC does not have CRIU leave the network namespace empty, so the loopback interface is restored with it.
+        if self.lxc.is_none() && self.has_own_netns() {
             self.steps.push(Step::LoopbackUp);
         }
         self.plan_limits();

@@ -91,6 +91,17 @@ pub enum Step {
         /// The source of the bind mount: `path` itself for a directory, the file in it for a file.
         origin: PathBuf,
     },
+    /// A file that the engine of the source host made for the container, made anew for this host.
+    MakeFile {
+        /// Where it is in the container.
+        destination: String,
+        /// The new directory that it is put into.
+        path: PathBuf,
+        /// The source of the bind mount: the file.
+        origin: PathBuf,
+        /// What it holds.
+        content: FileContent,
+    },
     /// A path of this host that the container mounts, with the importer's word.
     UseMount {
         /// Where it is in the container.
@@ -118,6 +129,11 @@ pub enum Step {
         /// The files. One that is there goes, as the importer has named it.
         files: Vec<PathBuf>,
     },
+    /// The fstab of a container of LXC, changed.
+    WriteFstab {
+        /// The file.
+        path: PathBuf,
+    },
     /// The changed configuration.
     WriteConfig {
         /// The file.
@@ -134,6 +150,16 @@ pub enum Step {
     },
 }
 
+/// What a file holds that is made for a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileContent {
+    /// This text.
+    Text(String),
+    /// What this file of the host holds; nothing where that is not there.
+    CopyOf(PathBuf),
+}
+
 impl Step {
     /// Whether `rewrite::apply` does it.
     #[must_use]
@@ -145,7 +171,7 @@ impl Step {
 /// The restore, as parameters for the runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RestoreCommand {
-    /// The runtime, `runc` or `crun`; `process` for plain processes.
+    /// The runtime, `runc`, `crun` or `lxc`; `process` for plain processes.
     pub runtime: &'static str,
     /// The container's name.
     pub name: Name,

@@ -143,6 +143,7 @@ fn a_plan_asks_for_no_path_that_its_questions_do_not_name() {
             spec: &spec,
             cgroups: &case.cgroups,
             request: &case.request,
+            lxc: None,
         };
         let planner = Planner::new(inputs, &case.host.cgroup, Some(&case.host));
         let asked = planner.asked.clone();

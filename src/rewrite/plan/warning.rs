@@ -63,6 +63,13 @@ pub enum Warning {
         /// The version on this host.
         here: String,
     },
+    /// What this host has no use for is taken out of the configuration.
+    LabelsDropped,
+    /// Of the configuration of a container of LXC.
+    Lxc {
+        /// What there is to say.
+        remark: String,
+    },
     /// Hooks of the archive run.
     HooksRun {
         /// How many.
@@ -103,6 +110,10 @@ impl fmt::Display for Warning {
                 "the container mounts cgroups at {destination}, and this host has another cgroup version: CRIU may refuse"
             ),
             Self::RuntimeVersion { archive, here } => write!(f, "the archive was made by {archive}, this host has {here}"),
+            Self::LabelsDropped => f.write_str(
+                "security labels are taken out of the configuration: this host has no such labels, and CRIU would refuse",
+            ),
+            Self::Lxc { remark } => f.write_str(remark),
             Self::HooksRun { count } => write!(f, "{count} hooks of the archive run on this host, as allowed"),
         }
     }

@@ -1,0 +1,86 @@
+//! What an import of a container of LXC has to know: the archived configuration, and LXC on this host.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::archive::limits::MAX_JSON;
+use crate::error::Error;
+use crate::lxc::source::CONFIG_ENTRY;
+use crate::lxc::{Config, Included, Includes, Source, keys};
+use crate::manifest::Manifest;
+use crate::request::{ImportRequest, RuntimeKind};
+use crate::rewrite::LxcHost;
+use crate::rewrite::lxc::is_vouched_for;
+use crate::runtime::{self, Lxc, Runtime as _};
+
+/// Where containers are when LXC is not there to say.
+const LXCPATH: &str = "/var/lib/lxc";
+/// Whether AppArmor is at work.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+/// There where SELinux is at work.
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+/// The network interfaces of this network namespace.
+const INTERFACES: &str = "/sys/class/net";
+
+/// Reads the archived configuration with `get`; `None` where the archive is not of a container of LXC.
+pub(super) fn source(
+    manifest: &Manifest,
+    get: impl Fn(&str, u64) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Option<Source>, Error> {
+    if RuntimeKind::from_name(&manifest.runtime.name) != Some(RuntimeKind::Lxc) {
+        return Ok(None);
+    }
+    let source = Source::read(|name| get(name, MAX_JSON))?;
+    source.map(Some).ok_or(Error::NoEntry { entry: CONFIG_ENTRY })
+}
+
+/// LXC on this host, as far as the plan asks.
+pub(super) fn host(request: &ImportRequest, source: &Source) -> Result<LxcHost, Error> {
+    let (lxcpath, major) = match Lxc::open(request.state_root.as_deref()) {
+        Ok(lxc) => (lxc.lxcpath().to_owned(), runtime::lxc::major(&lxc.version()?)),
+        Err(runtime::Error::NotInstalled { .. }) => {
+            let path = request.state_root.clone();
+            (path.unwrap_or_else(|| PathBuf::from(LXCPATH)), None)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(LxcHost {
+        lxcpath,
+        major,
+        includes: includes(&source.config, request),
+        interfaces: interfaces(),
+        apparmor: fs::read_to_string(APPARMOR).is_ok_and(|text| text.trim() == "Y"),
+        selinux: Path::new(SELINUX).exists(),
+    })
+}
+
+fn interfaces() -> BTreeSet<String> {
+    let entries = fs::read_dir(INTERFACES).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// What the includes of the archived configuration have on this host, by their values. A file that nobody vouches for is
+/// not even looked at: it is refused anyway.
+fn includes(config: &Config, request: &ImportRequest) -> Includes {
+    let mut found = Includes::new();
+    let settings = config.settings().filter(|(_, setting)| setting.key == keys::INCLUDE);
+    for (_, setting) in settings {
+        let value = &setting.value;
+        let Some(path) = is_vouched_for(value, &request.lxc.map_paths, &request.lxc.allow_paths) else {
+            continue;
+        };
+        let files: Vec<Included> = runtime::lxc::included(Path::new(&path)).unwrap_or_default();
+        for file in &files {
+            found.extend(runtime::lxc::includes_of_host(&file.config));
+        }
+        if !files.is_empty() {
+            // The rewritten configuration names it by its path here.
+            found.insert(path, files.clone());
+            found.insert(value.clone(), files);
+        }
+    }
+    found
+}

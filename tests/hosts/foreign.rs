@@ -1,0 +1,138 @@
+//! podman's own checkpoints on real hosts: sealed, converted, and imported into another runtime.
+
+use crate::support::{Cgroup, Host, Hosts, possible};
+
+/// A container of podman that counts in a volume, with files added, changed and deleted, and content in /dev/shm.
+const START: &str = r#"
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+podman() { /usr/bin/podman --runtime runc "$@"; }
+tar -C /workloads/busybox -c . | podman import - localhost/counter:1 >/dev/null 2>&1
+mkdir -p /data/bind && echo bound > /data/bind/f
+podman run -d --name web -p 18080:80 -v data:/vol -v /data/bind:/bind localhost/counter:1 sh -c '
+  echo added > /added; echo changed >> /etc/passwd; rm /bin/wc; echo vol > /vol/f; echo shm > /dev/shm/f
+  i=0; while :; do i=$((i+1)); echo $i > /vol/next; mv /vol/next /vol/count; sleep 0.1; done' </dev/null >/dev/null 2>&1
+i=0; until podman exec web test -s /vol/count 2>/dev/null || [ $i = 50 ]; do i=$((i+1)); sleep 0.2; done
+"#;
+
+fn podman(host: Host<'_>, script: &str) -> String {
+    host.run(&format!(
+        "export PODMAN_IGNORE_CGROUPSV1_WARNING=1\npodman() {{ /usr/bin/podman --runtime runc \"$@\"; }}\n{script}"
+    ))
+}
+
+/// What the container has, seen from inside, with the counter last.
+const LOOK: &str = "cat /added; tail -n1 /etc/passwd; test -e /bin/wc || echo gone; cat /vol/f /dev/shm/f /vol/count";
+
+/// The counter was at `before`, and goes on from there, with every file as it was.
+fn assert_goes_on(look: &dyn Fn() -> String, before: u64) {
+    let seen = look();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[..5], ["added", "changed", "gone", "vol", "shm"], "{seen}");
+    let count = |text: &str| {
+        text.lines()
+            .last()
+            .and_then(|line| line.parse::<u64>().ok())
+            .expect("a number")
+    };
+    let first = count(&seen);
+    assert!((before..before + 100).contains(&first), "{before} then {first}");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while count(&look()) <= first {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the counter stands still at {first}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn podman_s_own_checkpoint_goes_on_under_runc_on_another_host() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    a.run(START);
+    podman(a, "podman container checkpoint -e /data/web.tar.zst web >/dev/null");
+    let before: u64 = podman(a, "cat $(podman volume inspect data -f '{{.Mountpoint}}')/count")
+        .parse()
+        .expect("a number");
+    a.run("scp -q /data/web.tar.zst b:/data/");
+    b.run("cp -a /workloads/busybox /data/image; mkdir /data/mine; echo mine > /data/mine/f");
+
+    let words = "ckpt import /data/web.tar.zst --name web --root /data/image";
+    let refused = b.attempt(words);
+    assert_eq!(refused.code, 8, "{}", refused.stderr);
+    for named in ["/data/bind", "network namespace"] {
+        assert!(refused.stderr.contains(named), "{named}: {}", refused.stderr);
+    }
+    assert_eq!(b.run("ls -A /var/lib/ckpt/containers 2>/dev/null || true"), "");
+
+    b.run(&format!("{words} --netns new --map-mount /bind=/data/mine"));
+    let look = || b.run(&format!("runc exec web sh -c '{LOOK}'"));
+    assert_goes_on(&look, before);
+    assert_eq!(
+        b.run("runc exec web cat /bind/f /etc/hostname"),
+        format!("mine\n{}", b.run("runc exec web hostname"))
+    );
+    assert_eq!(
+        b.run("cat /data/image/etc/passwd | grep -c changed || true"),
+        "0",
+        "the image's files were written to"
+    );
+    b.run("runc kill web KILL");
+}
+
+#[test]
+fn a_sealed_and_a_converted_checkpoint_of_podman_go_on_in_podman() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, crate::support::Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    a.run(START);
+    for compress in ["zstd", "gzip", "none"] {
+        podman(
+            a,
+            &format!("podman container checkpoint --leave-running -c {compress} -e /data/{compress} web >/dev/null"),
+        );
+    }
+    a.run("for c in zstd gzip none; do ckpt verify -q /data/$c; ckpt seal -q /data/$c -c $c -o /data/$c.ckpt; ckpt verify -q /data/$c.ckpt; done");
+    a.run("ckpt convert -q /data/none.ckpt --to podman -o /data/back; ckpt verify -q /data/back");
+    for archive in ["zstd.ckpt", "gzip.ckpt", "none.ckpt", "back"] {
+        // checkpointctl shows it as podman's.
+        let shown = a.run(&format!("checkpointctl show /data/{archive}"));
+        assert!(shown.contains("Podman"), "{shown}");
+        podman(
+            a,
+            "podman rm -f -t 0 web >/dev/null; podman volume rm -f data >/dev/null",
+        );
+        podman(a, &format!("podman container restore -i /data/{archive} >/dev/null"));
+        let look = || podman(a, &format!("podman exec web sh -c '{LOOK}'"));
+        assert_goes_on(&look, 1);
+        assert!(podman(a, "podman ps --format '{{.Ports}}'").contains("18080->80/tcp"));
+    }
+    podman(a, "podman rm -f -t 0 web >/dev/null");
+}
+
+#[test]
+fn checkpointctl_reads_what_convert_makes() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, crate::support::Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    a.run(START);
+    podman(
+        a,
+        "podman container checkpoint -e /data/web web >/dev/null; podman rm web >/dev/null",
+    );
+    for (form, engine) in [("podman", "Podman"), ("cri-o", "CRI-O"), ("containerd", "containerd")] {
+        a.run(&format!("ckpt convert -q /data/web --to {form} -o /data/{form}"));
+        let shown = a.run(&format!("checkpointctl show /data/{form}"));
+        assert!(shown.contains(engine) && shown.contains("web"), "{shown}");
+        let tree = a.run(&format!("checkpointctl inspect --all /data/{form}"));
+        assert!(tree.contains("Process tree") && tree.contains("sh"), "{tree}");
+    }
+}

@@ -1,0 +1,368 @@
+//! Containers of LXC: they move as often as anybody likes, whatever fails leaves them running, and what is left of a failed
+//! import is nothing.
+
+use std::time::Duration;
+
+use crate::container::assert_counts;
+use crate::support::{Cgroup, Host, Hosts, Ran, Tree, possible};
+
+const OLD: &str = "an older archive";
+const LIMITS: &str = "'lxc.cgroup.memory.limit_in_bytes = 64M' 'lxc.cgroup.pids.max = 33'";
+/// What a host has of LXC's containers in memory: cgroups, sockets, mounts, links, processes. The cgroup `lxc.pivot` stays
+/// behind whenever a container has ended, LXC puts its monitors there to remove theirs.
+const TRACES: &str = "ls -d /sys/fs/cgroup/*/lxc.* 2>/dev/null | grep -v lxc.pivot || :; grep lxc /proc/net/unix /proc/self/mountinfo || :;\n\
+    ip -o link | cut -d: -f2; pgrep -a -f 'lxc monitor' || :; pgrep -x criu || :; pgrep -x lxc-checkpoint || :";
+
+/// A container of LXC where it is.
+#[derive(Clone, Copy)]
+struct Container<'a> {
+    host: Host<'a>,
+    lxcpath: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Container<'a> {
+    /// Makes one that counts into `/count`, and waits until it does.
+    fn counter(host: Host<'a>, name: &'a str, lines: &str) -> Self {
+        let container = Self {
+            host,
+            lxcpath: "/var/lib/lxc",
+            name,
+        };
+        host.run(&format!(
+            "/opt/workloads/mklxc {name} '/bin/sh /opt/workloads/counter.sh /count' {lines}"
+        ));
+        host.wait_until(&format!("[ $(wc -l < {}) -ge 3 ]", container.count()));
+        container
+    }
+
+    fn directory(self) -> String {
+        format!("{}/{}", self.lxcpath, self.name)
+    }
+
+    fn count(self) -> String {
+        format!("{}/rootfs/count", self.directory())
+    }
+
+    /// Runs one of LXC's commands on it.
+    fn lxc(self, command: &str) -> String {
+        let (program, arguments) = command.split_once(' ').unwrap_or((command, ""));
+        let Self { lxcpath, name, .. } = self;
+        self.host.run(&format!("{program} -P {lxcpath} -n {name} {arguments}"))
+    }
+
+    /// Waits until LXC gives it a state.
+    fn becomes(self, state: &str) {
+        self.lxc(&format!("lxc-wait -s {state} -t 10"));
+    }
+
+    /// The limits that [`LIMITS`] are, as the kernel has them.
+    fn limits(self) -> String {
+        self.host.run(&format!(
+            "cat /sys/fs/cgroup/memory/lxc.payload.{0}/memory.limit_in_bytes /sys/fs/cgroup/pids/lxc.payload.{0}/pids.max",
+            self.name
+        ))
+    }
+
+    fn assert_untouched(self) {
+        assert_eq!(self.lxc("lxc-info -sH"), "RUNNING", "{} must run on", self.name);
+        assert_counts(self.host, &self.count());
+    }
+
+    /// Exports it, copies the archive, and imports it on another host under another name and directory.
+    fn moves_to<'b>(self, host: Host<'b>, to: &str, lxcpath: &'b str, name: &'b str, import: &str) -> Container<'b> {
+        let Self { lxcpath: from, .. } = self;
+        self.host
+            .run(&format!("ckpt export {} -P {from} -o /data/{0}.ckpt", self.name));
+        self.host.run(&format!("scp -q /data/{}.ckpt {to}:/data/", self.name));
+        self.becomes("STOPPED");
+        // What the host has of version 2 cgroups would crash lxc-checkpoint: see mklxc.
+        host.run("umount -l /sys/fs/cgroup/unified 2>/dev/null || :");
+        host.run(&format!(
+            "ckpt import /data/{}.ckpt --name {name} -P {lxcpath} {import}",
+            self.name
+        ));
+        let there = Container { host, lxcpath, name };
+        there.assert_untouched();
+        there
+    }
+}
+
+/// Asserts that a failed export says so: its exit code, and that the container runs on.
+fn assert_said(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    for word in [&["runs on"], words].concat() {
+        assert!(ran.stderr.contains(word), "{word:?} is missing in: {}", ran.stderr);
+    }
+}
+
+/// Puts a shell script in the place of criu, which is at /run/criu then; /run/veto says no to one action.
+fn wrapped(script: &str, action: &str) -> String {
+    format!(
+        "cp $(command -v criu) /run/criu; printf '#!/bin/sh\\n[ $CRTOOLS_SCRIPT_ACTION != {action} ]\\n' > /run/veto\n\
+         printf '%s\\n' '#!/bin/sh' {} > /run/wrapper; chmod +x /run/veto /run/wrapper\n\
+         mount --bind /run/wrapper $(command -v criu)",
+        shell_quoted(script)
+    )
+}
+
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn there_and_back(tree: Tree) {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, tree, &["a", "b"]);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let bind = "'lxc.mount.entry = /data/shared shared none bind,create=dir 0 0'";
+    a.run("mkdir -p /data/shared; echo a > /data/shared/host");
+    b.run("mkdir -p /data/elsewhere; echo b > /data/elsewhere/host");
+    let first = Container::counter(a, "c1", &format!("{LIMITS} {bind}"));
+    let limits = first.limits();
+    b.run(&format!("umount -l /sys/fs/cgroup/unified; ({TRACES}) > /run/traces"));
+    assert_eq!(limits, "67108864\n33");
+    let second = first.moves_to(b, "b", "/data/lxc", "moved", "--map-mount /shared=/data/elsewhere");
+    assert_eq!(second.limits(), limits);
+    assert_eq!(second.lxc("lxc-attach -- cat /shared/host"), "b");
+    let third = second.moves_to(a, "a", "/data/lxc", "again", "--map-mount /shared=/data/shared");
+    assert_eq!(third.limits(), limits);
+    let fourth = third.moves_to(b, "b", "/data/lxc", "once-more", "--map-mount /shared=/data/elsewhere");
+    assert_eq!(fourth.limits(), limits);
+    // LXC's own commands work on it as on any other.
+    assert_eq!(fourth.lxc("lxc-attach -- cat /shared/host"), "b");
+    fourth.lxc("lxc-freeze");
+    fourth.becomes("FROZEN");
+    fourth.lxc("lxc-unfreeze");
+    fourth.assert_untouched();
+    fourth.lxc("lxc-stop -k");
+    fourth.becomes("STOPPED");
+    b.wait_until(&format!("[ \"$({TRACES})\" = \"$(cat /run/traces)\" ]"));
+}
+
+#[test]
+fn lxc_counter_moves_there_and_back_again() {
+    there_and_back(Tree::Criu42);
+}
+
+#[test]
+fn lxc_counter_moves_with_criu_4_1() {
+    there_and_back(Tree::Criu41);
+}
+
+#[test]
+fn lxc_container_is_renamed_in_cgroups_of_version_2() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V2);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let first = Container::counter(a, "c1", "");
+    let second = first.moves_to(b, "b", "/var/lib/lxc", "moved", "");
+    let cgroup = "cat /proc/$(lxc-info -n moved -pH)/cgroup | tail -n 1";
+    assert_eq!(b.run(cgroup), "0::/init/lxc.payload.moved");
+    second.lxc("lxc-freeze");
+    let ran = b.attempt("ckpt export moved -o /data/frozen.ckpt");
+    assert!(ran.code == 6 && ran.stderr.contains("paused"), "{}", ran.stderr);
+    second.lxc("lxc-unfreeze");
+    second.assert_untouched();
+}
+
+#[test]
+fn lxc_export_is_refused_where_lxc_checkpoint_would_crash() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    a.run("mkdir /data/none; mount -t cgroup2 none /data/none");
+    let container = Container::counter(a, "c1", "");
+    a.run("mount --bind /data/none /sys/fs/cgroup/unified 2>/dev/null || { mkdir -p /sys/fs/cgroup/unified; mount --bind /data/none /sys/fs/cgroup/unified; }");
+    let ran = a.attempt("ckpt export c1 -o /data/c1.ckpt");
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("crashes") && ran.stderr.contains("runs on"),
+        "{}",
+        ran.stderr
+    );
+    container.assert_untouched();
+}
+
+#[test]
+fn lxc_streams_from_host_to_host_and_its_configuration_is_shown() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    b.run("umount -l /sys/fs/cgroup/unified");
+    Container::counter(a, "c1", LIMITS);
+    a.run("ckpt export c1 --runtime lxc -o - | ssh b ckpt import -");
+    let there = Container {
+        host: b,
+        lxcpath: "/var/lib/lxc",
+        name: "c1",
+    };
+    there.assert_untouched();
+    // The memory did not go through files: CRIU was told of a page server, and nothing else.
+    b.run("ckpt export c1 -o /data/c1.ckpt --leave-running");
+    let said = b.run("ckpt cat /data/c1.ckpt dump.log | grep -c 'page-xfer.*[Pp]age server\\|Closing connection' || :");
+    assert_ne!(said, "0", "{}", b.run("ckpt cat /data/c1.ckpt dump.log"));
+    let before = b.run(TRACES);
+    let planned = b.run("ckpt import /data/c1.ckpt --dry-run --name new -P /data/lxc");
+    for line in [
+        "- lxc.uts.name = c1",
+        "+ lxc.uts.name = new",
+        "- lxc.rootfs.path = dir:/var/lib/lxc/c1/rootfs",
+        "+ lxc.rootfs.path = dir:/data/lxc/new/rootfs",
+        "memory.limit_in_bytes = 67108864",
+    ] {
+        assert!(planned.contains(line), "{line:?} is missing in: {planned}");
+    }
+    let json =
+        b.run("ckpt import /data/c1.ckpt --dry-run --json --name new -P /data/lxc | jq -r '.lxc.changes[0].after'");
+    assert_eq!(json, "lxc.uts.name = new");
+    assert_eq!(b.run(TRACES), before, "a dry run changed something");
+    b.run("! [ -e /data/lxc ]");
+    there.assert_untouched();
+}
+
+#[test]
+fn lxc_export_that_fails_leaves_the_container_running() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let a = hosts.host("a");
+    let container = Container::counter(a, "c1", LIMITS);
+    a.run(&format!("echo '{OLD}' > /data/c1.ckpt"));
+    let traces = a.run(TRACES);
+    let assert_nothing_happened = || {
+        container.assert_untouched();
+        assert_eq!(a.run("head -c 16 /data/c1.ckpt | tr -d '\\0'"), OLD);
+        assert_eq!(a.run(TRACES), traces);
+        assert_eq!(container.limits(), "67108864\n33");
+        let left = a.run("ls -A /var/lib/ckpt/work; ls -A /run/ckpt | grep -e session -e work || :; ls -A /data | grep -v -e c1.ckpt -e full || :");
+        assert_eq!(left, "", "left behind");
+    };
+    // Before anything is frozen.
+    a.run("mkdir /data/full; mount -t tmpfs -o size=64k none /data/full");
+    for (arguments, word) in [
+        ("--manage-cgroups-mode ignore", "--manage-cgroups-mode ignore"),
+        ("--shell-job", "--shell-job"),
+        ("--with-mount /nowhere", "/nowhere"),
+    ] {
+        let ran = a.attempt(&format!("ckpt export c1 -o /data/c1.ckpt {arguments}"));
+        assert!(
+            ran.code == 2 && ran.stderr.contains(word),
+            "{}: {}",
+            ran.code,
+            ran.stderr
+        );
+        assert_nothing_happened();
+    }
+    a.run("cp /var/lib/lxc/c1/config /data/full/config; sed -i /console/d /var/lib/lxc/c1/config");
+    let ran = a.attempt("ckpt export c1 -o /data/c1.ckpt");
+    a.run("cp /data/full/config /var/lib/lxc/c1/config; rm /data/full/config");
+    assert!(
+        ran.code == 6 && ran.stderr.contains("lxc.console.path"),
+        "{}",
+        ran.stderr
+    );
+    assert_nothing_happened();
+    // While CRIU dumps: another script of CRIU's says no.
+    a.run(&wrapped(
+        "echo 'action-script \"/run/veto\"' >> $CRIU_CONFIG_FILE; exec /run/criu \"$@\"",
+        "network-lock",
+    ));
+    let ran = a.attempt("ckpt export c1 -o /data/c1.ckpt");
+    a.run("umount $(command -v criu)");
+    assert_said(&ran, &["lxc-checkpoint"]);
+    assert_nothing_happened();
+    // At the commit point: no room for the archive.
+    let ran = a.attempt("ckpt export c1 -o /data/full/c1.ckpt --compress none");
+    assert_said(&ran, &["No space left"]);
+    assert_eq!(a.run("ls -A /data/full"), "");
+    assert_nothing_happened();
+    // CRIU killed while everything is frozen, and ckpt at any moment.
+    a.run("mkfifo /data/pipe");
+    let export = a.spawn("exec ckpt export c1 -o - --compress none > /data/pipe");
+    a.run("exec 3< /data/pipe; head -c 100 <&3 > /dev/null; pkill -KILL -x criu; cat <&3 > /dev/null");
+    let ran = Ran::from(export.wait_with_output().expect("it ends"));
+    a.run("rm /data/pipe");
+    assert_said(&ran, &["CRIU"]);
+    assert_nothing_happened();
+    for delay in (0..16).map(|step| Duration::from_millis(5 + step * 20)) {
+        let mut export = a.spawn("exec ckpt export c1 -o /data/c1.ckpt --leave-running");
+        std::thread::sleep(delay);
+        a.run("pkill -KILL -x ckpt || :");
+        let _ = export.wait();
+        std::thread::sleep(Duration::from_millis(100));
+        a.wait_until("! pgrep -x criu && ! pgrep -x lxc-checkpoint && [ $(lxc-info -n c1 -sH) = RUNNING ]");
+        container.assert_untouched();
+        let archive = a.attempt("ckpt verify /data/c1.ckpt");
+        let old = a.run("head -c 16 /data/c1.ckpt | tr -d '\\0'");
+        assert!(archive.code == 0 || old == OLD, "no archive after {delay:?}");
+    }
+    a.run("ckpt export c1 -o /data/c1.ckpt && ckpt verify /data/c1.ckpt");
+}
+
+#[test]
+fn lxc_import_that_fails_leaves_nothing_and_can_be_repeated() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    b.run("umount -l /sys/fs/cgroup/unified");
+    Container::counter(a, "c1", LIMITS);
+    a.run("ckpt export c1 -o /data/c1.ckpt; scp -q /data/c1.ckpt b:/data/");
+    let traces = b.run(TRACES);
+    let assert_nothing_left = |ran: &Ran| {
+        assert_eq!(b.run(TRACES), traces, "{}", ran.stderr);
+        let left = b.run("ls -A /data | grep -v c1.ckpt || :; ls -A /var/lib/lxc; ls -A /var/lib/ckpt/work; ls -A /run/ckpt | grep -e session -e work || :");
+        assert_eq!(left, "", "left behind: {}", ran.stderr);
+    };
+    let import = "ckpt import /data/c1.ckpt -P /data/lxc";
+    // CRIU fails at once, and when everything is restored.
+    for script in [
+        "exec false",
+        "echo 'action-script \"/run/veto\"' >> $CRIU_CONFIG_FILE; exec /run/criu \"$@\"",
+    ] {
+        b.run(&wrapped(script, "post-restore"));
+        let ran = b.attempt(import);
+        b.run("umount $(command -v criu)");
+        assert_eq!(ran.code, 7, "{}", ran.stderr);
+        assert!(ran.stderr.contains("nothing of it is left"), "{}", ran.stderr);
+        assert_nothing_left(&ran);
+    }
+    // What the plan refuses changes nothing.
+    for (arguments, code, word) in [
+        ("--bundle /data/x", 2, "--bundle"),
+        ("--netns new", 2, "--netns"),
+        ("--runtime runc", 2, "runc"),
+        ("--map-mount /nowhere=/data", 2, "/nowhere"),
+        ("--link eth7=br0", 2, "eth7"),
+    ] {
+        let ran = b.attempt(&format!("ckpt import /data/c1.ckpt {arguments}"));
+        assert!(
+            ran.code == code && ran.stderr.contains(word),
+            "{arguments}: {} {}",
+            ran.code,
+            ran.stderr
+        );
+        assert_nothing_left(&ran);
+    }
+    b.run(import);
+    let container = Container {
+        host: b,
+        lxcpath: "/data/lxc",
+        name: "c1",
+    };
+    container.assert_untouched();
+    assert_eq!(container.limits(), "67108864\n33");
+    let ran = b.attempt(import);
+    assert!(ran.code == 2 && ran.stderr.contains("c1"), "{}", ran.stderr);
+    container.assert_untouched();
+}
