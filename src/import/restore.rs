@@ -2,11 +2,12 @@
 //! and the acknowledgement that lets them run.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::Restored;
 use super::lazy::{self, GuardOrder, Memory, Service};
 use crate::cgroup::{self, CgroupRecord, TargetCgroups};
-use crate::criu::{Hook, Running, WorkDir};
+use crate::criu::{self, Hook, Running, Session, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::mounts::MountTable;
@@ -18,6 +19,9 @@ use crate::sys;
 
 /// The name of CRIU's log of a restore.
 const RESTORE_LOG: &str = "restore.log";
+
+/// How often a restore is tried again whose numbers were taken for a moment.
+const RETRIES: usize = 5;
 
 /// Restores the container of a prepared plan. When that fails, everything that was prepared is taken away again.
 pub(super) fn restore(
@@ -148,19 +152,10 @@ impl Attempt<'_> {
         memory: Option<Memory>,
         applied: &mut Applied<'_>,
     ) -> Result<Restored, Error> {
-        let (session, command) = self.invocation(runtime, work, memory.is_some())?.prepare()?;
-        let session = if self.command.options.shell_job {
-            session.with_terminal()
-        } else {
-            session
-        };
         let Some(memory) = memory else {
-            let running = session.start(command)?;
-            return self.go_on(runtime, running, self.interrupted, &mut |_| {
-                applied.settle();
-                Ok(())
-            });
+            return self.eager(runtime, work, applied);
         };
+        let (session, command) = self.session(runtime, work, true)?;
         let place = lazy::Place {
             runtime,
             order: self.guard_order(runtime, work),
@@ -174,6 +169,37 @@ impl Attempt<'_> {
             self.go_on(runtime, running, &stop, &mut |pid| service.restored(pid))
         };
         lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
+    }
+
+    /// Restores with all memory at once. A process number that is free is another process's for a moment now and then, CRIU's own
+    /// among them: such a restore is tried again.
+    fn eager(&self, runtime: &dyn Runtime, work: &WorkDir, applied: &mut Applied<'_>) -> Result<Restored, Error> {
+        let mut left = self.command.processes.as_ref().map_or(0, |_| RETRIES);
+        loop {
+            let (session, command) = self.session(runtime, work, false)?;
+            let restored = session.start(command).map_err(Error::from).and_then(|running| {
+                self.go_on(runtime, running, self.interrupted, &mut |_| {
+                    applied.settle();
+                    Ok(())
+                })
+            });
+            match restored {
+                Err(error) if left > 0 && is_number_taken(&error) => left -= 1,
+                restored => return restored,
+            }
+            tracing::info!("a process number was taken for a moment: trying again");
+            let _ = std::fs::remove_file(work.path().join("runtime.log"));
+        }
+    }
+
+    fn session(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<(Session, Command), Error> {
+        let (session, command) = self.invocation(runtime, work, lazy)?.prepare()?;
+        let session = if self.command.options.shell_job {
+            session.with_terminal()
+        } else {
+            session
+        };
+        Ok((session, command))
     }
 
     fn invocation(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<Invocation, Error> {
@@ -257,6 +283,16 @@ impl Attempt<'_> {
             work: work.path().to_owned(),
         }
     }
+}
+
+/// Whether CRIU found a number taken that it wanted for a task.
+fn is_number_taken(error: &Error) -> bool {
+    let Error::Criu(criu::Error::Ended { lines, .. }) = error else {
+        return false;
+    };
+    lines
+        .iter()
+        .any(|line| line.contains("Can't fork for") && line.contains("File exists"))
 }
 
 impl From<&Restored> for Event {

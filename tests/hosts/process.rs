@@ -1,7 +1,7 @@
 //! Plain processes: a service with its numbers, the same beside the original, a job of a terminal, and everything that is told
 //! before anything is touched.
 
-use crate::support::{Cgroup, Host, Hosts, possible};
+use crate::support::{Cgroup, Host, Hosts, Tree, possible};
 
 const SERVICE: &str = "/opt/workloads/nginx-service.sh";
 
@@ -315,6 +315,26 @@ fn memory_follows_in_a_namespace_that_ends_with_it() {
     a.run("kill -9 $(cat /run/app.pid)");
     a.wait_until("! pgrep -f 'ckpt criu-rpc'");
     assert_clean(a);
+}
+
+#[test]
+fn criu_4_1_does_the_same() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, Tree::Criu41, &["a"]);
+    let a = hosts.host("a");
+    a.run("ckpt check --json | jq -e '[.[] | select(.level == \"error\")] == []'");
+    let pid = start_counter(a, "app");
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/app.ckpt; ckpt check /data/app.ckpt"
+    ));
+    a.run("ckpt import /data/app.ckpt");
+    assert_counts(a, "app");
+    a.run(&format!("kill -9 {pid}"));
+    a.run("ckpt import /data/app.ckpt --new-pidns --pid-file /run/app.pid");
+    a.run("ckpt export --pid $(cat /run/app.pid) -o /data/again.ckpt");
+    a.wait_until("! pgrep -f 'ckpt criu-rpc'");
 }
 
 #[test]

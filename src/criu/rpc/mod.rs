@@ -12,4 +12,4 @@ mod worker;
 pub use messages::{CgroupMode, Features, Kind, Notification, Options, PageServer, Request, Response};
 pub use order::{Job, NetworkOf, Order, Switches, carry_out};
 pub use pidns::{ORDER_VARIABLE, first_process};
-pub use worker::Worker;
+pub use worker::{Handed, Worker};

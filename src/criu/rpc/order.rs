@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::messages::{CgroupMode, Kind, Notification, Options, PageServer, Request};
 use super::pidns;
-use super::worker::Worker;
+use super::worker::{Handed, Worker};
 use crate::criu::Error;
 
 /// CRIU's log level: what it does, with times, of which ckpt reads how long tasks were frozen.
@@ -143,7 +143,8 @@ impl Order {
     /// The conversation with CRIU: one request, and a yes to each of its steps. Whether the dump or restore is gone through with
     /// is asked by the session's action script, not here.
     pub(super) fn converse(&self) -> Result<(), Error> {
-        let request = self.request();
+        let images = Handed::open(&self.images)?;
+        let request = self.request(images.name());
         let mut worker = Worker::start(&self.criu, |command| {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         })?;
@@ -164,7 +165,7 @@ impl Order {
         order
     }
 
-    fn request(&self) -> Request {
+    fn request(&self, images: String) -> Request {
         let kind = match &self.job {
             Job::Dump { pre_dump: true, .. } => Kind::SinglePreDump,
             Job::Dump { .. } => Kind::Dump,
@@ -172,7 +173,10 @@ impl Order {
         };
         Request {
             kind: kind.into(),
-            options: Some(self.options()),
+            options: Some(Options {
+                images_dir: Some(images),
+                ..self.options()
+            }),
             ..Request::default()
         }
     }
@@ -181,7 +185,6 @@ impl Order {
         let switches = &self.switches;
         let mut options = Options {
             images_dir_fd: -1,
-            images_dir: Some(text(&self.images)),
             log_level: Some(LOG_LEVEL),
             notify_scripts: Some(true),
             tcp_established: on(switches.tcp_established),
@@ -319,7 +322,7 @@ mod tests {
 
     #[test]
     fn only_what_is_on_is_sent() {
-        let request = order(dump()).request();
+        let request = order(dump()).request("/proc/self/fd/3".into());
         let options = request.options.clone().unwrap();
         assert_eq!(request.kind(), Kind::Dump);
         assert_eq!((options.shell_job, options.file_locks), (Some(true), None));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::messages::{Features, Kind, Options, Request, Response};
-use super::worker::Worker;
+use super::worker::{Handed, Worker};
 use crate::criu::Error;
 
 /// The longest that an answer may take. They take some hundredths of a second; a machine that swaps takes longer.
@@ -46,11 +46,12 @@ pub fn version(program: &Path) -> Result<String, Error> {
 /// [`Error::Refused`] where it does not, with the first thing that it misses.
 pub fn check(program: &Path) -> Result<(), Error> {
     let place = tempfile::tempdir().map_err(|error| Error::io("making", std::env::temp_dir(), error))?;
+    let images = Handed::open(place.path())?;
     let request = Request {
         kind: Kind::Check.into(),
         options: Some(Options {
             log_level: Some(1),
-            ..logging_to(place.path(), "check.log")
+            ..logging_to(&images, "check.log")
         }),
         ..Request::default()
     };
@@ -58,10 +59,10 @@ pub fn check(program: &Path) -> Result<(), Error> {
 }
 
 /// CRIU up to 4.1 wants an images directory, and all want a place for the log.
-fn logging_to(place: &Path, log: &str) -> Options {
+fn logging_to(images: &Handed, log: &str) -> Options {
     Options {
         images_dir_fd: -1,
-        images_dir: Some(place.to_string_lossy().into_owned()),
+        images_dir: Some(images.name()),
         log_file: Some(log.to_owned()),
         ..Options::default()
     }
@@ -89,9 +90,10 @@ pub fn features(program: &Path) -> Result<Features, Error> {
 /// # Errors
 /// Where CRIU does not know this processor.
 pub fn describe_cpu(program: &Path, images: &Path) -> Result<(), Error> {
+    let images = Handed::open(images)?;
     let request = Request {
         kind: Kind::CpuinfoDump.into(),
-        options: Some(logging_to(images, "cpuinfo.log")),
+        options: Some(logging_to(&images, "cpuinfo.log")),
         ..Request::default()
     };
     ask(program, &request).map(drop)
@@ -102,11 +104,12 @@ pub fn describe_cpu(program: &Path, images: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Refused`] where it cannot, with CRIU's reason.
 pub fn cpu(program: &Path, images: &Path) -> Result<(), Error> {
+    let images = Handed::open(images)?;
     let request = Request {
         kind: Kind::CpuinfoCheck.into(),
         options: Some(Options {
             cpu_cap: Some(Options::CPU),
-            ..logging_to(images, "cpuinfo.log")
+            ..logging_to(&images, "cpuinfo.log")
         }),
         ..Request::default()
     };

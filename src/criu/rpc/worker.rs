@@ -3,6 +3,7 @@
 //! Every message is one packet of a SEQPACKET socket, so that a worker that dies in the middle of something is seen as the
 //! end of the conversation and not as half a message.
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -20,6 +21,32 @@ use crate::criu::Error;
 
 /// Longest answer, bytes. Real ones have some hundred; the longest part is one line of CRIU's log.
 const LONGEST: usize = 64 << 10;
+
+/// A directory that a worker inherits.
+///
+/// CRIU 4.1 takes an images directory only under a name that is a link, as those in /proc are, and looks the descriptor of a
+/// request up under the number of whoever asks, who has none in another PID namespace. Under this name it is CRIU's own
+/// descriptor, whatever the namespace.
+#[derive(Debug)]
+pub struct Handed(File);
+
+impl Handed {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Where there is no such directory.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let directory = File::open(path).map_err(|error| Error::io("opening", path, error))?;
+        fcntl_setfd(&directory, FdFlags::empty()).map_err(|error| Error::io("handing down", path, error))?;
+        Ok(Self(directory))
+    }
+
+    /// Its name in a worker that is started while this is there.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+}
 
 /// A worker of CRIU.
 #[derive(Debug)]
