@@ -180,6 +180,22 @@ pub enum Error {
     /// The guard of a lazy import ended before it was over.
     #[error("the process that guards the container while its memory is incomplete has ended")]
     NoGuard,
+    /// An entry cannot be read, or not be placed.
+    #[error("{entry}")]
+    Entry {
+        /// The entry.
+        entry: String,
+        /// Why.
+        source: crate::rewrite::apply::ContentsError,
+    },
+    /// A tar of files cannot be unpacked.
+    #[error("unpacking {entry}")]
+    Tree {
+        /// The entry.
+        entry: String,
+        /// Why.
+        source: crate::tree::Error,
+    },
     /// An entry that an import needs is not in the archive.
     #[error("the archive has no entry {entry}")]
     NoEntry {
@@ -234,6 +250,8 @@ impl Error {
             Self::Host(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
+            Self::Tree { source, .. } => source.kind(),
+            Self::Entry { .. } => ErrorKind::Restore,
             Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,

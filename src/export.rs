@@ -58,14 +58,14 @@ pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_
         Subject::Container(container) => {
             looking(events);
             let (runtime, target) = runtime::find(container)?;
-            running(request, &*runtime, &target, events, interrupted)
+            running(request, (&*runtime, &target, &container.id), events, interrupted)
         }
         Subject::Process(process) => {
             looking(events);
             let (process, target) = runtime::find_process(process)?;
             processes::judge(&request.dump, &target)?;
             processes::warn_of_restart(&process, request.dump.leave_running, events);
-            running(request, &process, &target, events, interrupted)
+            running(request, (&process, &target, &target.id), events, interrupted)
         }
         Subject::Images {
             images,
@@ -84,8 +84,7 @@ fn looking(events: &dyn Events) {
 
 fn running(
     request: &ExportRequest,
-    runtime: &dyn Runtime,
-    target: &Target,
+    (runtime, target, called): (&dyn Runtime, &Target, &str),
     events: &dyn Events,
     interrupted: Hook<'_>,
 ) -> Result<Report, Error> {
@@ -95,7 +94,7 @@ fn running(
     judge(request, runtime.kind(), target, events)?;
     lxc::judge(target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing::new(runtime, target, events);
+    let failing = Failing::new(runtime, target, called, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
@@ -114,8 +113,11 @@ fn running(
         .map_err(|error| failing.after_dump(error, &work))?;
 
     let running = request.dump.leave_running || request.dump.pre_dump;
+    if !running {
+        runtime.ended(&target.id);
+    }
     Ok(Report {
-        container: target.id.clone(),
+        container: called.to_owned(),
         running,
         frozen: Some(taken.frozen),
         ..taken.report

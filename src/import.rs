@@ -5,6 +5,7 @@ mod contents;
 mod describe;
 mod lazy;
 mod lxc;
+mod podman;
 mod processes;
 mod restore;
 mod thin;
@@ -18,7 +19,7 @@ use crate::event::{Event, Events, Phase};
 use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::process::Listing;
-use crate::request::ImportRequest;
+use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
 
@@ -71,16 +72,19 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
-    if request.lazy {
-        run(LazyArchive::open(request, interrupted)?, request, events, interrupted)
-    } else {
-        run(
-            Archive::receive(request, events, interrupted)?,
-            request,
-            events,
-            interrupted,
-        )
+    if request.runtime == Some(RuntimeKind::Podman) {
+        podman::judge(request)?;
+        let archive = Archive::receive(request, events, interrupted)?;
+        return podman::run(archive, request, events, interrupted);
     }
+    if request.lazy {
+        return run(LazyArchive::open(request, interrupted)?, request, events, interrupted);
+    }
+    let archive = Archive::receive(request, events, interrupted)?;
+    if podman::is_for(request, &archive.manifest) {
+        return podman::run(archive, request, events, interrupted);
+    }
+    run(archive, request, events, interrupted)
 }
 
 /// An archive that is open, as far as the steps of an import are the same for all.

@@ -29,6 +29,8 @@
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
 //! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
+//! | [`images`] | what CRIU's images say: processes, memory, files, sockets, mounts, network |
+//! | [`report`] | a checkpoint as a page for a browser |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
 //! | [`process`] | plain processes: their tree, the files that they use, what keeps CRIU from dumping them |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
@@ -50,6 +52,7 @@ pub mod lxc;
 pub mod manifest;
 pub mod mounts;
 pub mod process;
+pub mod report;
 pub mod request;
 pub mod rewrite;
 pub mod runtime;

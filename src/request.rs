@@ -25,6 +25,8 @@ pub enum RuntimeKind {
     Runc,
     /// `crun`.
     Crun,
+    /// `podman`, an engine above either.
+    Podman,
     /// LXC, through `lxc-checkpoint`.
     Lxc,
     /// No runtime: a tree of plain processes, which CRIU is asked to dump and restore directly.
@@ -217,6 +219,8 @@ pub struct ImportRequest {
     pub work_path: Option<PathBuf>,
     /// Run the container at once and fetch its memory from the archive meanwhile.
     pub lazy: bool,
+    /// What only podman takes.
+    pub podman: PodmanOptions,
     /// Stop after the plan.
     pub dry_run: bool,
     /// Stop with a ready bundle and images directory.
@@ -238,6 +242,21 @@ pub struct LxcOptions {
     pub allow_paths: Vec<String>,
     /// All values of `lxc.idmap`.
     pub id_map: Option<Vec<String>>,
+}
+
+/// What is asked of podman when it restores a container, under podman's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodmanOptions {
+    /// Ports to publish instead of those that the container had.
+    pub publish: Vec<String>,
+    /// Take whatever address the network gives.
+    pub ignore_static_ip: bool,
+    /// Take whatever MAC address there is.
+    pub ignore_static_mac: bool,
+    /// The pod of this host that the container joins.
+    pub pod: Option<String>,
+    /// Use volumes that are there as they are.
+    pub ignore_volumes: bool,
 }
 
 /// Where memory images are until they are restored.

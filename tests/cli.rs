@@ -12,11 +12,15 @@ use assert_cmd::prelude::*;
 use predicates::prelude::*;
 
 /// The commands that people type, in the order of the help.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 15] = [
     "export",
     "import",
     "verify",
     "inspect",
+    "memory",
+    "diff",
+    "report",
+    "list",
     "ls",
     "cat",
     "extract",

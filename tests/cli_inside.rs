@@ -90,6 +90,12 @@ impl Place {
     }
 }
 
+fn validator(name: &str) -> jsonschema::Validator {
+    let path = format!("schema/{name}-v1.schema.json");
+    let schema = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap()
+}
+
 #[test]
 fn every_part_of_a_real_dump() {
     let place = Place::new();
@@ -140,8 +146,7 @@ fn the_parts_are_the_same_whatever_the_compression_and_through_a_pipe() {
 #[test]
 fn json_follows_its_schema_and_keeps_secrets_unless_asked() {
     let place = Place::new();
-    let schema = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/inspect-v1.schema.json")).unwrap();
-    let validator = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
+    let validator = validator("inspect");
     for words in [&["inspect", "zstd"][..], &["inspect", "zstd", "--all", "--maps"]] {
         let value = place.json(words);
         assert!(
@@ -205,4 +210,221 @@ fn a_part_whose_image_is_missing_is_an_error_only_where_it_was_asked_for() {
         );
         place.stdout(&["inspect", "zstd", "--mounts"]);
     }
+}
+
+#[test]
+fn memory_is_counted_dumped_and_searched() {
+    let place = Place::new();
+    assert!(
+        place
+            .stdout(&["memory", "zstd"])
+            .contains("1    counter  172.0 KiB  16.0 KiB")
+    );
+    let dumped = place.stdout(&["memory", "zstd", "--pid", "1"]);
+    let line = dumped.lines().nth(1).unwrap();
+    assert_eq!(
+        line,
+        "0000000000400000  7f 45 4c 46 02 01 01 00  00 00 00 00 00 00 00 00  |.ELF............|"
+    );
+    let found = place.stdout(&["memory", "zstd", "--search", "TERM=", "--context", "5"]);
+    assert!(
+        found.contains("n:/bin\\x00TERM=xterm  (rw-p [stack])") || found.contains("TERM=xterm"),
+        "{found}"
+    );
+    assert!(found.ends_with("1 match in 16.0 KiB\n"), "{found}");
+    let found = place.stdout(&["memory", "zstd", "-p", "1", "--regex", "HOME=([^?\\x00]+)"]);
+    assert!(found.contains("HOME=/  (rw-p [stack])"), "{found}");
+    assert_eq!(
+        place.stdout(&["memory", "zstd", "--search", "nowhere"]),
+        "0 matches in 16.0 KiB\n"
+    );
+    assert!(
+        place
+            .stdout(&["memory", "zstd", "--strings=20"])
+            .contains("PATH=/usr/local/sbin:")
+    );
+}
+
+#[test]
+fn memory_is_the_same_whatever_the_compression_and_as_json() {
+    let place = Place::new();
+    for words in [&["--pid", "1"][..], &["--strings"], &["--search", "/bin"]] {
+        let wanted = place.stdout(&[&["memory", "zstd"], words].concat());
+        for compression in ["gzip", "none"] {
+            assert_eq!(
+                place.stdout(&[&["memory", compression], words].concat()),
+                wanted,
+                "{compression} {words:?}"
+            );
+        }
+    }
+    let json = place.json(&["memory", "zstd", "--search", "TERM=xterm"]);
+    assert!(validator("memory").is_valid(&json), "{json}");
+    assert_eq!(
+        (
+            json["matches"][0]["pid"].as_u64(),
+            json["matches"][0]["mapping"].as_str()
+        ),
+        (Some(1), Some("[stack]"))
+    );
+}
+
+#[test]
+fn what_cannot_be_searched_is_told() {
+    let place = Place::new();
+    let told = place.refused(&["memory", "zstd", "--search", "PATH", "--pid", "999"], 2);
+    assert!(told.contains("there is no process 999"), "{told}");
+    let told = place.refused(&["memory", "zstd", "--regex", "("], 2);
+    assert!(told.contains("unclosed group"), "{told}");
+    place.refused(&["memory", "zstd", "--search", "PATH", "--context=-1"], 2);
+    place.refused(&["memory", "zstd", "--search", "a", "--regex", "b"], 2);
+    let without = Place::without(&["pages-1.img"]);
+    assert!(
+        without
+            .refused(&["memory", "zstd", "--strings"], 4)
+            .contains("there is no image pages-1.img")
+    );
+    let without = Place::without(&["pstree.img"]);
+    assert!(
+        without
+            .refused(&["memory", "zstd"], 4)
+            .contains("there is no image pstree.img")
+    );
+    let output = place.piped("zstd", &["memory", "-", "--search", "a"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("read twice"));
+}
+
+#[test]
+fn memory_is_written_to_a_file_that_only_its_owner_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let wanted = place.stdout(&["memory", "zstd", "--strings"]);
+    assert_eq!(place.stdout(&["memory", "zstd", "--strings", "-o", "out"]), "");
+    let path = place.0.path().join("out");
+    assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_same_checkpoint_has_no_difference() {
+    let place = Place::new();
+    for other in ["zstd", "gzip", "none"] {
+        let text = place.stdout(&["diff", "zstd", other]);
+        assert!(
+            text.contains("Checkpoints") && text.ends_with("Summary\n  no difference\n"),
+            "{text}"
+        );
+    }
+    let json = place.json(&["diff", "zstd", "gzip"]);
+    assert!(
+        validator("diff").is_valid(&json),
+        "{:?}",
+        validator("diff").iter_errors(&json).next()
+    );
+    assert_eq!(
+        (json["same"].as_bool(), json["before"]["container"].as_str()),
+        (Some(true), Some("bundle"))
+    );
+    let all = place.stdout(&["diff", "zstd", "gzip", "--unchanged", "--env"]);
+    assert!(
+        all.contains("= 1 /bin/counter") && all.contains("= 1 [REG 3] /log at 24"),
+        "{all}"
+    );
+}
+
+/// The dump with one byte of memory and one field of a file changed.
+fn changed_images() -> tempfile::TempDir {
+    let images = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture("images")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut content = fs::read(&path).unwrap();
+        match path.file_name().unwrap().to_str().unwrap() {
+            "pages-1.img" => content[5000] ^= 1,
+            "files.img" => {
+                let at = content.windows(4).position(|bytes| bytes == b"/log").unwrap();
+                content[at + 1] = b'L';
+            }
+            _ => {}
+        }
+        fs::write(images.path().join(path.file_name().unwrap()), content).unwrap();
+    }
+    images
+}
+
+#[test]
+fn a_page_and_a_path_that_changed_are_the_difference() {
+    let (place, changed) = (Place::new(), changed_images());
+    let other = Place::with(changed.path());
+    fs::copy(other.0.path().join("zstd"), place.0.path().join("other")).unwrap();
+    let output = place
+        .ckpt(&["diff", "zstd", "other"])
+        .assert()
+        .code(1)
+        .get_output()
+        .stdout
+        .clone();
+    let text = String::from_utf8(output).unwrap();
+    insta::with_settings!({filters => vec![(r"\d+\.\d KiB, memory", "[size], memory")]}, { insta::assert_snapshot!(text) });
+    let output = place
+        .ckpt(&["diff", "zstd", "other", "--json"])
+        .assert()
+        .code(1)
+        .get_output()
+        .stdout
+        .clone();
+    let json: Value = serde_json::from_slice(&output).unwrap();
+    assert!(validator("diff").is_valid(&json));
+    assert_eq!(json["memory"][0]["changed"], 4096);
+    assert_eq!(json["files"]["changed"][0]["after"]["path"], "/Log");
+}
+
+#[test]
+fn what_cannot_be_compared_is_no_difference() {
+    let place = Place::new();
+    let told = place.refused(&["diff", "zstd", "nowhere"], 2);
+    assert!(told.contains("nowhere"), "{told}");
+    fs::write(place.0.path().join("damaged"), b"\x28\xb5\x2f\xfd damaged").unwrap();
+    place.refused(&["diff", "zstd", "damaged"], 4);
+    place.refused(&["diff"], 2);
+    place.refused(&["diff", "zstd"], 2);
+}
+
+#[test]
+fn a_directory_is_listed() {
+    let place = Place::new();
+    let directory = place.0.path();
+    fs::create_dir(directory.join("all")).unwrap();
+    for (from, to) in [("zstd", "checkpoint-web_shop-web-1.tar"), ("none", "b.ckpt")] {
+        fs::rename(directory.join(from), directory.join("all").join(to)).unwrap();
+    }
+    fs::write(directory.join("all/checkpoint-empty.tar"), "").unwrap();
+    fs::write(directory.join("all/notes.txt"), "").unwrap();
+    let output = place.ckpt(&["list", "all"]).assert().success().get_output().clone();
+    let (text, told) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 3 && lines[0].starts_with("CONTAINER") && lines[1].ends_with("b.ckpt"),
+        "{text}"
+    );
+    assert!(
+        lines[2].contains("bundle") && lines[2].ends_with("checkpoint-web_shop-web-1.tar"),
+        "{text}"
+    );
+    assert!(
+        told.contains("checkpoint-empty.tar") && !told.contains("notes"),
+        "{told}"
+    );
+    let long = place.stdout(&["list", "-l", "all/b.ckpt"]);
+    assert!(long.contains("ROOT FILES") && long.contains("8.5 KiB"), "{long}");
+    let json = place.json(&["list", "all"]);
+    assert!(
+        validator("list").is_valid(&json) && json.as_array().unwrap().len() == 2,
+        "{json}"
+    );
+    fs::create_dir(directory.join("none-here")).unwrap();
+    assert_eq!(place.stdout(&["list", "none-here"]), "no checkpoints in none-here\n");
+    place.refused(&["list", "nowhere"], 1);
 }

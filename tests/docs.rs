@@ -60,11 +60,15 @@ fn the_schema_of_import_plans_is_up_to_date() {
 }
 
 #[test]
-fn the_schema_of_inspections_is_up_to_date() {
-    same(
-        &root().join("schema/inspect-v1.schema.json"),
-        ckpt::cli::inspect_schema().as_bytes(),
-    );
+fn the_schemas_of_what_is_shown_of_checkpoints_are_up_to_date() {
+    for (name, schema) in [
+        ("inspect", ckpt::cli::inspect_schema()),
+        ("memory", ckpt::cli::memory_schema()),
+        ("diff", ckpt::cli::diff_schema()),
+        ("list", ckpt::cli::list_schema()),
+    ] {
+        same(&root().join(format!("schema/{name}-v1.schema.json")), schema.as_bytes());
+    }
 }
 
 #[test]

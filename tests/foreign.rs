@@ -172,6 +172,10 @@ fn inspect_shows_what_each_engine_says() {
         assert_eq!(manifest["checkpointed_at"], "2023-11-14T22:13:21Z");
         let image = "sha256:be02b0367342956779b815e4f06a0ccc9e37564cd280e6948b205c192dd43217";
         assert_eq!(manifest["container"]["image"]["digest"], image);
+        // CRIU's log says what it ran on, which nothing else does.
+        assert_eq!(manifest["host"]["criu"], "4.2.1");
+        assert_eq!(manifest["host"]["arch"], "x86_64");
+        assert_eq!(manifest["host"]["kernel"], "6.18.44-fc-v657");
     }
     let crio = manifest(Engine::CriO);
     assert_eq!(crio["engine"]["networks"][0]["addresses"], json!(["10.85.0.7"]));
@@ -318,6 +322,42 @@ fn sealing_may_replace_the_file_itself() {
     place.write("c", &zstd(&Checkpoint::of(Engine::Podman).tar()));
     place.stdout(&["seal", "c", "-o", "c", "-q"]);
     assert!(place.text(&["verify", "c"]).starts_with("c: good"));
+}
+
+#[test]
+fn a_pre_checkpoint_is_shown_and_not_restored() {
+    let mut pre = Checkpoint::of(Engine::Podman).without("checkpoint/inventory.img");
+    for member in &mut pre.members {
+        let name = String::from_utf8(member.name.clone()).unwrap();
+        member.name = name.replace("checkpoint/", "pre-checkpoint/").into();
+    }
+    let place = Place::new();
+    place.write("c", &zstd(&pre.tar()));
+    assert_eq!(place.json(&["inspect", "c"])["manifest"]["options"]["pre-dump"], true);
+    place.stdout(&["seal", "c", "-o", "s.ckpt", "-q"]);
+    let words = [
+        "import",
+        "s.ckpt",
+        "--no-restore",
+        "--bundle",
+        "b",
+        "--root",
+        "/",
+        "--netns",
+        "new",
+    ];
+    let text = place.ckpt(&words).output().unwrap();
+    let text = String::from_utf8(text.stderr).unwrap();
+    assert!(text.contains("pre-dump") || text.contains("--pre-dump"), "{text}");
+    // What was dumped onto it refers to it by a link.
+    let link = Member::link("checkpoint/parent", b'2', "../pre-checkpoint");
+    place.write("later", &Checkpoint::of(Engine::Podman).and(link).tar());
+    place.stdout(&["verify", "later"]);
+    let text = place.refused(&["seal", "later", "-o", "out"], 2);
+    assert!(
+        text.contains("entry checkpoint/parent: the images are incremental"),
+        "{text}"
+    );
 }
 
 #[test]

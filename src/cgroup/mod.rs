@@ -10,6 +10,7 @@
 //! the target wherever it is mounted there. So a hybrid host needs no case of its own.
 
 mod apply;
+mod configured;
 mod directory;
 mod expect;
 mod files;
@@ -32,6 +33,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use apply::{Cause, Problem, Report, apply};
+pub use configured::{Configured, configured};
 pub use expect::Expect;
 pub use hierarchy::{HostHierarchy, Membership, hierarchies, mode};
 pub use idset::{BadIdSet, IdSet};

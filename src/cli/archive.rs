@@ -33,7 +33,7 @@ pub struct Archive {
 }
 
 /// What an archive is, and what is in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Its manifest; of another engine's archive the one that it would have.
     pub manifest: Manifest,
@@ -86,6 +86,11 @@ impl Archive {
     /// Its name in messages.
     pub fn name(&self) -> String {
         super::source_name(&self.input)
+    }
+
+    /// Whether it cannot be read a second time.
+    pub fn passes_once(&self) -> bool {
+        self.file().is_none()
     }
 
     /// Opens it.

@@ -60,7 +60,6 @@ impl Look {
     }
 
     /// The images of an archive that can be read at any place.
-    #[expect(dead_code, reason = "memory is searched through it")]
     pub fn archived(&self) -> Option<&Archived> {
         match &self.place {
             Place::Indexed(_, images) => Some(images),

@@ -10,6 +10,7 @@ mod check;
 mod convert;
 mod criu_action;
 mod criu_rpc;
+mod diff;
 mod exit;
 mod export;
 mod extract;
@@ -17,9 +18,12 @@ mod generate;
 mod import;
 mod inspect;
 mod lazy_guard;
+mod list;
 mod look;
 mod ls;
+mod memory;
 mod render;
+mod report;
 mod seal;
 mod signals;
 mod verify;
@@ -28,9 +32,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+pub use diff::schema as diff_schema;
 pub use exit::{READER_GONE, exit_codes};
 pub use generate::man_pages;
 pub use inspect::schema as inspect_schema;
+pub use list::schema as list_schema;
+pub use memory::schema as memory_schema;
 pub use render::json::schema as events_schema;
 
 use args::{Cli, Command, UsageError};
@@ -73,6 +80,10 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Import(args) => import::run(*args, ui),
         Command::Verify(args) => verify::run(args, ui),
         Command::Inspect(args) => inspect::run(args, ui),
+        Command::Diff(args) => diff::run(args, ui),
+        Command::Report(args) => report::run(args, ui),
+        Command::List(args) => list::run(args, ui),
+        Command::Memory(args) => memory::run(args, ui),
         Command::Ls(args) => ls::run(args, ui),
         Command::Cat(args) => cat::run(args),
         Command::Extract(args) => extract::run(args, ui),

@@ -14,8 +14,8 @@ use rustix::net::sockopt;
 
 use crate::sys::pidns;
 
-/// Longest request that a script may send, bytes.
-const REQUEST_LIMIT: u64 = 256;
+/// Longest request that a script may send, bytes: a step and a path.
+const REQUEST_LIMIT: u64 = 4096 + 64;
 /// How long a connected script may take to say what it wants. It writes at once; only a stranger would not.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The answer that lets CRIU go on.
@@ -26,6 +26,9 @@ const YES: &[u8] = b"yes\n";
 pub enum ActionKind {
     /// Dump: every image is written, every task stopped. After a yes the tasks are killed (or resumed).
     PostDump,
+    /// Restore by an engine, which has made the container as far as its runtime: what the archive holds of its files can be
+    /// put in place. The stand-in of the runtime asks, not CRIU.
+    PreRestore,
     /// Restore: every task is restored and none runs yet. After a no they are killed.
     PostRestore,
 }
@@ -36,12 +39,13 @@ impl ActionKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::PostDump => "post-dump",
+            Self::PreRestore => "pre-restore",
             Self::PostRestore => "post-restore",
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::PostDump, Self::PostRestore]
+        [Self::PostDump, Self::PreRestore, Self::PostRestore]
             .into_iter()
             .find(|kind| kind.name() == name)
     }
@@ -51,7 +55,7 @@ impl ActionKind {
 #[derive(Debug)]
 pub struct Action {
     kind: ActionKind,
-    init_pid: Option<i32>,
+    told: String,
     reply: UnixStream,
 }
 
@@ -61,18 +65,20 @@ impl Action {
         stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
         let mut text = String::new();
         (&stream).take(REQUEST_LIMIT).read_to_string(&mut text)?;
-        let mut words = text.split_whitespace();
-        let kind = words
-            .next()
-            .and_then(ActionKind::parse)
+        let (kind, told) = text
+            .trim_end_matches('\n')
+            .split_once(' ')
             .ok_or(io::ErrorKind::InvalidData)?;
-        let told = words.next().and_then(|pid| pid.parse().ok());
+        let kind = ActionKind::parse(kind).ok_or(io::ErrorKind::InvalidData)?;
         // CRIU tells the number that it knows, which is another one where it works in a PID namespace of its own.
         let asking = sockopt::socket_peercred(&stream)?.pid.as_raw_nonzero().get();
-        let init_pid = told.and_then(|pid| pidns::outer_pid(asking, pid));
+        let told = match told.trim().parse() {
+            Ok(pid) => pidns::outer_pid(asking, pid).map_or_else(String::new, |pid| pid.to_string()),
+            Err(_) => told.to_owned(),
+        };
         Ok(Self {
             kind,
-            init_pid,
+            told,
             reply: stream,
         })
     }
@@ -85,8 +91,13 @@ impl Action {
 
     /// The container's first process as this host sees it, where CRIU told.
     #[must_use]
-    pub const fn init_pid(&self) -> Option<i32> {
-        self.init_pid
+    pub fn init_pid(&self) -> Option<i32> {
+        self.told.trim().parse().ok()
+    }
+
+    /// The container's bundle, where the stand-in of an engine's runtime asks.
+    pub(super) fn bundle(&self) -> &Path {
+        Path::new(&self.told)
     }
 
     /// Lets CRIU go on.
@@ -99,12 +110,16 @@ impl Action {
 /// is killed for a no.
 pub(super) fn script(helper: &str, socket: &str) -> String {
     format!(
-        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} criu-action --socket {} ;;\nesac\n",
+        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} ;;\nesac\n",
         ActionKind::PostDump.name(),
         ActionKind::PostRestore.name(),
-        shell_word(helper),
-        shell_word(socket),
+        question(helper, socket),
     )
+}
+
+/// The command with which a script asks.
+pub(super) fn question(helper: &str, socket: &str) -> String {
+    format!("{} criu-action --socket {}", shell_word(helper), shell_word(socket))
 }
 
 fn shell_word(word: &str) -> String {

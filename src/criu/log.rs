@@ -63,6 +63,15 @@ pub(super) fn runtime_errors(path: &Path) -> Vec<String> {
     lines[lines.len().saturating_sub(RUNTIME_QUOTED)..].to_vec()
 }
 
+/// What an engine said last on its standard error, if it calls that an error.
+pub(super) fn last_words(path: &Path) -> Option<String> {
+    let text = tail(path)?;
+    text.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("Error: "))
+        .map(clip)
+}
+
 fn runtime_error(line: &str) -> Option<String> {
     let entry: serde_json::Value = serde_json::from_str(line).ok()?;
     let serious = matches!(entry["level"].as_str()?, "error" | "fatal");

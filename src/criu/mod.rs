@@ -30,5 +30,5 @@ pub use netlock::Network;
 pub use netns::{ImageNetns, image_netns, set_image_netns};
 pub use options::OptionFile;
 pub use roots::root_mode;
-pub use session::{Commit, Hook, Logs, Running, Session, helper};
+pub use session::{Commit, Hook, Logs, Prepared, Running, Session, helper};
 pub use work::WorkDir;

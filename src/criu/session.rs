@@ -43,9 +43,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Session {
     directory: Directory,
+    helper: PathBuf,
     listener: UnixListener,
     logs: Logs,
     shell_job: bool,
+    /// Where the command's standard error goes.
+    words: Option<(PathBuf, File)>,
     /// The command's process group, where it has one of its own.
     group: OnceLock<Pid>,
     _lock: File,
@@ -97,9 +100,11 @@ impl Session {
         fs::write(&file, options.as_str()).map_err(|error| Error::io("writing", &file, error))?;
         Ok(Self {
             directory,
+            helper: helper.to_owned(),
             listener,
             logs,
             shell_job: false,
+            words: None,
             group: OnceLock::new(),
             _lock: lock,
         })
@@ -112,6 +117,30 @@ impl Session {
         self
     }
 
+    /// Keeps what the command says on standard error in a file, for an engine that says it nowhere else.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn with_words_in(mut self, path: &Path) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|error| Error::io("creating", path, error))?;
+        self.words = Some((path.to_owned(), file));
+        Ok(self)
+    }
+
+    /// The shell command with which a script asks whether it may go on; what the step is and what it is about are in
+    /// `CRTOOLS_SCRIPT_ACTION` and `CRTOOLS_INIT_PID`.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let socket = self.directory.0.join("socket");
+        actions::question(&self.helper.to_string_lossy(), &socket.to_string_lossy())
+    }
+
+    /// The file with the options that CRIU is given.
+    #[must_use]
+    pub fn option_file(&self) -> PathBuf {
+        self.directory.0.join("options")
+    }
+
     /// Starts the runtime's command with this session's options in its environment.
     ///
     /// It gets a process group of its own: a Ctrl-C at the terminal must reach ckpt, which refuses the dump in an orderly
@@ -122,13 +151,17 @@ impl Session {
     /// Where the program cannot be started.
     pub fn start(&self, mut command: Command) -> Result<Running<'_>, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        command.env("CRIU_CONFIG_FILE", self.directory.0.join("options"));
+        command.env("CRIU_CONFIG_FILE", self.option_file());
         if !self.shell_job {
             command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .process_group(0);
+        }
+        if let Some((path, file)) = &self.words {
+            let file = file.try_clone().map_err(|error| Error::io("sharing", path, error))?;
+            command.stderr(file);
         }
         tracing::debug!(?command, "starting");
         let child = command.spawn().map_err(|source| Error::Run {
@@ -178,6 +211,10 @@ impl Session {
             lines.push("CRIU was killed, or crashed, in the middle of its work: its log breaks off".to_owned());
         }
         lines.extend(log::runtime_errors(&self.logs.runtime));
+        // Where CRIU or the runtime has spoken, its engine has no more to say than that it failed.
+        if let (Some((path, _)), true) = (&self.words, lines.is_empty()) {
+            lines.extend(log::last_words(path));
+        }
         lines
     }
 }
@@ -234,6 +271,16 @@ impl<'session> Running<'session> {
     pub fn wait_for_restored(self, interrupted: Hook<'_>) -> Result<Commit<'session>, Error> {
         let (running, action) = self.wait_for(ActionKind::PostRestore, interrupted)?;
         Ok(Commit { action, running })
+    }
+
+    /// Waits until an engine has made the container and asks whether its runtime may restore it. Until the [`Prepared`] is
+    /// accepted nothing of it runs.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] where the engine ends before.
+    pub fn wait_for_prepared(self, interrupted: Hook<'_>) -> Result<Prepared<'session>, Error> {
+        let (running, action) = self.wait_for(ActionKind::PreRestore, interrupted)?;
+        Ok(Prepared { action, running })
     }
 
     /// The runtime's process; CRIU descends from it.
@@ -330,6 +377,43 @@ impl<'session> Running<'session> {
     }
 }
 
+/// An engine that has made a container, and whose runtime waits to be told to restore it.
+#[derive(Debug)]
+pub struct Prepared<'session> {
+    action: Action,
+    running: Running<'session>,
+}
+
+impl<'session> Prepared<'session> {
+    /// The container's bundle.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        self.action.bundle()
+    }
+
+    /// Lets the runtime go on.
+    ///
+    /// # Errors
+    /// [`Error::AnswerLost`] where it is gone.
+    pub fn accept(self) -> Result<Running<'session>, Error> {
+        let action = self.action.kind().name();
+        self.action
+            .accept()
+            .map_err(|source| Error::AnswerLost { action, source })?;
+        Ok(self.running)
+    }
+
+    /// Ends the restore, waits until the engine has noticed, and gives the error back.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn refuse<T, E>(self, error: E) -> Result<T, E> {
+        let Self { action, running } = self;
+        drop(action);
+        running.give_up(error)
+    }
+}
+
 /// CRIU waiting to be told to go through with it: the dump's commit point, or the restore's.
 #[derive(Debug)]
 pub struct Commit<'session> {
@@ -340,7 +424,7 @@ pub struct Commit<'session> {
 impl Commit<'_> {
     /// The container's first process as this host sees it.
     #[must_use]
-    pub const fn init_pid(&self) -> Option<i32> {
+    pub fn init_pid(&self) -> Option<i32> {
         self.action.init_pid()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The files are taken by a thread of their own from the moment that the container is frozen, while memory streams in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Archiving<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     writer: Writer<Sink>,
     events: &'env dyn Events,
+    /// See [`Contents::engine_log`].
+    engine_log: Option<PathBuf>,
     /// CRIU leaves files in the container while it dumps, `link_remap.N`, to which its images refer: then all are taken when it
     /// has dumped everything.
     criu_adds_files: bool,
@@ -72,6 +74,7 @@ impl<'scope, 'env> Archiving<'scope, 'env> {
             scope,
             writer: Writer::with_file(sink, file, options)?,
             events,
+            engine_log: contents.engine_log(),
             criu_adds_files: request.dump.link_remap,
             contents: Some(contents),
             waiting: None,
@@ -137,6 +140,9 @@ impl<'scope, 'env> Archiving<'scope, 'env> {
         contents::add(&mut self.writer, "stats-dump", &images.stats(dumped)?)?;
         if let Some(log) = dumped.log {
             contents::add(&mut self.writer, "dump.log", &contents::log_text(log)?)?;
+        }
+        if let Some(log) = &self.engine_log {
+            contents::add(&mut self.writer, "ctr.log", &contents::log_text(log)?)?;
         }
         let (sink, summary) = self.writer.finish()?;
         self.events.emit(Event::Phase {

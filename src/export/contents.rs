@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::describe;
 use super::files::Files;
+use super::lxc;
 use super::parent::Parent;
 use super::processes::{self, Processes};
-use super::{describe, lxc, records};
+use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
 use crate::error::Error;
@@ -16,7 +18,7 @@ use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RootfsChoice, RuntimeKind};
-use crate::runtime::{Runtime, Target};
+use crate::runtime::{Engine, Runtime, Target};
 
 /// How much of CRIU's log goes into an archive, bytes from its end.
 const LOG_KEPT: u64 = 16 * 1024 * 1024;
@@ -32,6 +34,7 @@ pub(super) struct Contents {
     lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
     processes: Option<Processes>,
+    engine: Option<Engine>,
 }
 
 impl Contents {
@@ -43,15 +46,20 @@ impl Contents {
         work: &Path,
     ) -> Result<Self, Error> {
         // Each asks a program, which takes some hundredths of a second.
-        let (version, host) = std::thread::scope(|scope| {
+        let ((engine, version), host) = std::thread::scope(|scope| {
             let host = scope.spawn(host::manifest);
-            let version = runtime.version();
-            (
-                version,
-                host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            )
-        });
+            let engine = runtime.engine(target).map(|engine| {
+                let version = match &engine {
+                    Some(engine) => Ok(engine.runtime.clone()),
+                    None => runtime.version().map(|version| (runtime.kind(), version)),
+                };
+                (engine, version)
+            });
+            let host = host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            engine.map(|engine| (engine, host))
+        })?;
         let (version, host) = (version?, host?);
+        let volumes = engine.as_ref().map_or(&[][..], |engine| &engine.volumes);
         let is_container = runtime.kind() != RuntimeKind::Process;
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
         // The root file system of a process is the host's.
@@ -60,7 +68,7 @@ impl Contents {
         } else {
             RootfsChoice::None
         };
-        let files = Files::plan(rootfs, target, &binds, &request.with_mounts)?;
+        let files = Files::plan(rootfs, target, &binds, &request.with_mounts, volumes)?;
         let processes = (!is_container)
             .then(|| Processes::survey(request, target, work))
             .transpose()?;
@@ -70,7 +78,10 @@ impl Contents {
             .map(|path| Parent::open(path, target))
             .transpose()?;
         let timestamp = describe::timestamp(request);
-        let mut manifest = describe::manifest(request, host, (runtime.kind(), version), target, binds, timestamp);
+        let mut manifest = describe::manifest(request, host, version, target, binds, timestamp);
+        if let Some(engine) = &engine {
+            describe::engine(&mut manifest, engine);
+        }
         manifest.parent = parent.as_ref().map(Parent::identity);
         if !is_container {
             manifest.namespaces = processes::namespaces(target.pid);
@@ -84,6 +95,7 @@ impl Contents {
             lxc: lxc::entries(target)?,
             parent,
             processes,
+            engine,
         })
     }
 
@@ -98,7 +110,7 @@ impl Contents {
             .into_iter()
             .map(describe::declared)
             .collect::<Vec<_>>();
-        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts)?;
+        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts, &[])?;
         let timestamp = describe::timestamp(request);
         let version = version.unwrap_or_else(|| "unknown".to_owned());
         let manifest = describe::manifest(request, host::manifest()?, (kind, version), target, binds, timestamp);
@@ -111,12 +123,23 @@ impl Contents {
             lxc: Vec::new(),
             parent: None,
             processes: None,
+            engine: None,
         })
+    }
+
+    /// Adds small entries, which come after those that all archives have.
+    pub(super) fn add_entries(&mut self, entries: Vec<(&'static str, Vec<u8>)>) {
+        self.lxc.extend(entries);
     }
 
     /// Puts the parent's images beside the images directory, where CRIU looks for them; the path is relative to that.
     pub(super) fn place_parent(&self, beside: &Path) -> Result<Option<PathBuf>, Error> {
         self.parent.as_ref().map(|parent| parent.place(beside)).transpose()
+    }
+
+    /// The file in which an engine keeps what the container says.
+    pub(super) fn engine_log(&self) -> Option<PathBuf> {
+        self.engine.as_ref()?.log.clone()
     }
 
     /// Time of all entries, seconds since 1970.
@@ -128,7 +151,15 @@ impl Contents {
     pub(super) fn write_head(mut self, writer: &mut Writer<Sink>) -> Result<Files, Error> {
         self.files.settle()?;
         describe::files(&mut self.manifest, &self.files);
-        small_entries(writer, &self.manifest, &self.spec, self.cgroup_of)?;
+        let records = match &self.engine {
+            None => Records::of_runtime(&self.manifest)?,
+            Some(engine) => Records::of_engine(engine)?,
+        };
+        if self.engine.is_some() {
+            let engine = foreign::engine_of_podman(&records.config, &self.spec, &records.network);
+            self.manifest.engine = Some(engine?);
+        }
+        small_entries(writer, &self.manifest, &self.spec, &records, self.cgroup_of)?;
         if let Some(processes) = &mut self.processes {
             let listing = processes.listing()?;
             let text = listing.to_json().map_err(|source| Error::Json {
@@ -150,13 +181,14 @@ fn small_entries(
     writer: &mut Writer<Sink>,
     manifest: &Manifest,
     spec: &serde_json::Value,
+    records: &Records,
     cgroup_of: Option<i32>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
-    add_json(writer, "config.dump", &foreign::config_dump(manifest))?;
+    add(writer, "config.dump", &records.config)?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
-    add(writer, "network.status", records::NETWORK_STATUS)?;
+    add(writer, "network.status", &records.network)?;
     if let Some(pid) = cgroup_of {
         let mounts = MountTable::of_self()?;
         let subject = cgroup::Subject {
@@ -181,7 +213,7 @@ fn add_json(writer: &mut Writer<Sink>, name: &'static str, value: &impl serde::S
     )
 }
 
-/// CRIU's log, of a very long one the end: its last lines say most.
+/// A log, of a very long one the end: its last lines say most.
 pub(super) fn log_text(path: &Path) -> Result<Vec<u8>, Error> {
     let mut file = File::open(path).map_err(|error| Error::io("opening", path, error))?;
     let read = |file: &mut File| -> io::Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use crate::manifest::{
 };
 use crate::mounts::bind::Declared;
 use crate::request::{ExportRequest, RuntimeKind};
-use crate::runtime::Target;
+use crate::runtime::{Engine, Target};
 
 /// Annotations that name the image a container was made from, with the one that holds its digest, if there is one.
 const IMAGE_ANNOTATIONS: [(&str, Option<&str>); 4] = [
@@ -59,6 +59,14 @@ pub(super) fn manifest(
             volumes: BTreeMap::new(),
         },
         parent: None,
+    }
+}
+
+/// Adds what an engine knows.
+pub(super) fn engine(manifest: &mut Manifest, engine: &Engine) {
+    manifest.container.name.clone_from(&engine.name);
+    if engine.image.is_some() {
+        manifest.container.image.clone_from(&engine.image);
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) const DUMP_LOG: &str = "dump.log";
 pub(super) struct Failing<'a> {
     pub(super) runtime: &'a dyn Runtime,
     pub(super) target: &'a Target,
+    /// What the caller calls the container.
+    pub(super) called: &'a str,
     pub(super) events: &'a dyn Events,
     /// The container's network namespace, where it has one of its own.
     pub(super) network: Option<Network>,
@@ -30,12 +32,13 @@ pub(super) struct Failing<'a> {
 
 impl<'a> Failing<'a> {
     /// Of a container that runs.
-    pub(super) fn new(runtime: &'a dyn Runtime, target: &'a Target, events: &'a dyn Events) -> Self {
+    pub(super) fn new(runtime: &'a dyn Runtime, target: &'a Target, called: &'a str, events: &'a dyn Events) -> Self {
         let network = Network::of(target.pid)
             .inspect_err(|error| tracing::warn!(%error, "the container's network namespace cannot be opened"));
         Self {
             runtime,
             target,
+            called,
             events,
             network: network.ok().flatten(),
         }
@@ -48,6 +51,7 @@ impl<'a> Failing<'a> {
 
     /// After CRIU has ended: undoes what it left, and keeps its log where the user finds it.
     pub(super) fn after_dump(&self, source: Error, work: &WorkDir) -> Error {
+        self.runtime.tidy(self.target);
         let fate = match broken_off(&work.path().join(DUMP_LOG)) {
             Some(broken) => self.undo(&broken),
             None => self.fate(),
@@ -57,7 +61,7 @@ impl<'a> Failing<'a> {
 
     fn dump(&self, source: Error, fate: Fate, log: Option<PathBuf>) -> Error {
         Error::Dump {
-            container: self.target.id.clone(),
+            container: self.called.to_owned(),
             fate,
             log,
             source: Box::new(source),

@@ -9,7 +9,7 @@ use crate::event::{Event, Events};
 use crate::manifest::{BindMount, DevShm, Filesystem, RootfsMode};
 use crate::mounts::MountTable;
 use crate::request::RootfsChoice;
-use crate::runtime::Target;
+use crate::runtime::{NamedVolume, Target};
 
 /// Where shared memory is in a container. A bind mount there is the engine's, and its content always travels.
 const DEVSHM: &str = "/dev/shm";
@@ -41,12 +41,14 @@ struct Volume {
 }
 
 impl Files {
-    /// Decides what is taken; `binds` are the container's bind mounts, `with` the destinations of those that travel.
+    /// Decides what is taken; `binds` are the container's bind mounts, `with` the destinations of those that travel, `named`
+    /// the volumes of an engine, which all travel.
     pub(super) fn plan(
         choice: RootfsChoice,
         target: &Target,
         binds: &[BindMount],
         with: &[String],
+        named: &[NamedVolume],
     ) -> Result<Self, Error> {
         let table = MountTable::of_self()?;
         let wanted = match choice {
@@ -55,10 +57,11 @@ impl Files {
             RootfsChoice::Full => rootfs::Wanted::Full,
             RootfsChoice::None => rootfs::Wanted::None,
         };
-        let mut volumes = with
+        let asked = with
             .iter()
-            .map(|destination| volume(destination, binds))
-            .collect::<Result<Vec<_>, _>>()?;
+            .filter(|destination| !named.iter().any(|volume| volume.destination == **destination))
+            .map(|destination| volume(destination, binds));
+        let mut volumes = named.iter().map(engine_s).chain(asked).collect::<Result<Vec<_>, _>>()?;
         volumes.sort_by(|left, right| left.entry.cmp(&right.entry));
         Ok(Self {
             rootfs: rootfs::plan(wanted, &target.rootfs, &table)?,
@@ -123,7 +126,10 @@ impl Files {
         let root = self.rootfs.capture()?;
         warn(root.warnings);
         root.parts.into_iter().try_for_each(|part| add(&mut segment, part))?;
-        for volume in self.volumes {
+        let mut volumes = self.volumes;
+        // One may be mounted in several places.
+        volumes.dedup_by(|left, right| left.entry == right.entry);
+        for volume in volumes {
             let (part, lines) = volumes::capture(&volume.name, &volume.source)?;
             warn(lines);
             add(&mut segment, part)?;
@@ -174,6 +180,15 @@ fn mount_options(table: &MountTable, source: &Path, of_file_system: Vec<String>)
         }
     }
     options
+}
+
+fn engine_s(volume: &NamedVolume) -> Result<Volume, Error> {
+    Ok(Volume {
+        destination: volume.destination.clone(),
+        name: volume.name.clone(),
+        source: volume.source.clone(),
+        entry: volumes::entry_name(&volume.name)?,
+    })
 }
 
 fn volume(destination: &str, binds: &[BindMount]) -> Result<Volume, Error> {

@@ -8,7 +8,7 @@ use super::archiving::{Archiving, Dumped};
 use super::contents::Contents;
 use super::failure::DUMP_LOG;
 use super::images::Images;
-use super::{Report, open_sink};
+use super::{Report, lxc, open_sink};
 use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
@@ -31,10 +31,15 @@ pub(super) fn export(
         phase: Phase::Inspect,
         total: None,
     });
-    let target = target(bundle)?;
+    let (mut request, target) = (request.clone(), target(bundle, kind)?);
+    if let Ok(runtime) = runtime::open(kind, None) {
+        runtime.fix(&mut request.dump);
+    }
+    let request = &request;
     check_complete(images)?;
     let version = runtime::open(kind, None).and_then(|runtime| runtime.version());
-    let contents = Contents::of_images(request, kind, version.ok(), &target)?;
+    let mut contents = Contents::of_images(request, kind, version.ok(), &target)?;
+    contents.add_entries(lxc::foreign_entries(&target, images)?);
     let sink = open_sink(&request.output)?;
     let stats = images.join(STATS);
     let log = images.join(DUMP_LOG);
@@ -53,8 +58,11 @@ pub(super) fn export(
 }
 
 /// The container as its bundle describes it. No process of it is known.
-fn target(bundle: &Path) -> Result<Target, Error> {
+fn target(bundle: &Path, kind: RuntimeKind) -> Result<Target, Error> {
     let bundle = fs::canonicalize(bundle).map_err(|error| Error::io("resolving", bundle, error))?;
+    if kind == RuntimeKind::Lxc {
+        return Ok(runtime::lxc::dumped(&bundle)?);
+    }
     let path = bundle.join("config.json");
     let text = fs::read(&path).map_err(|error| Error::io("reading", &path, error))?;
     let spec: serde_json::Value = serde_json::from_slice(&text).map_err(|source| Error::Json {

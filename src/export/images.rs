@@ -18,6 +18,10 @@ const PAGEMAP_LIMIT: u64 = 256 * 1024 * 1024;
 /// Bytes after which progress is told, and the caller asked whether to go on.
 const STRIDE: u64 = 8 * 1024 * 1024;
 
+/// What a dump that somebody else made may have among its images and is none: CRIU's statistics, and what p.haul keeps there of a
+/// container of LXC.
+const BESIDE: [&str; 3] = ["stats-dump", "lxccg.img", "config"];
+
 /// One image.
 #[derive(Debug)]
 struct Image {
@@ -44,7 +48,7 @@ impl Images {
             let metadata = entry.metadata().map_err(fault)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             // A dump that somebody else made may have CRIU's log and statistics among its images.
-            if metadata.is_file() && name != "stats-dump" && !name.ends_with(".log") {
+            if metadata.is_file() && !BESIDE.contains(&name.as_str()) && !name.ends_with(".log") {
                 files.push(Image {
                     entry: ArchivePath::try_from(format!("{CHECKPOINT}/{name}").as_str())?,
                     path: entry.path(),

@@ -1,5 +1,9 @@
 //! What an export does for a container of LXC alone: its configuration is judged before anything is frozen, and travels.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use crate::cgroup::Membership;
 use crate::error::Error;
 use crate::event::{Event, Events};
@@ -34,6 +38,25 @@ pub(super) fn entries(target: &Target) -> Result<Vec<(&'static str, Vec<u8>)>, E
     };
     let groups = phaul::of_memberships(&Membership::of_process(target.pid)?);
     let mut entries = vec![(PHAUL_ENTRY, phaul::write(&groups).into_bytes())];
+    entries.extend(facts.source.entries());
+    Ok(entries)
+}
+
+/// The same for a dump that somebody else made: `lxccg.img` is where p.haul put it, among the images.
+pub(super) fn foreign_entries(target: &Target, images: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let Some(facts) = &target.lxc else {
+        return Ok(Vec::new());
+    };
+    let path = images.join(PHAUL_ENTRY);
+    let mut entries = Vec::new();
+    match fs::read(&path) {
+        Ok(text) => {
+            phaul::read(&text)?;
+            entries.push((PHAUL_ENTRY, text));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("reading", path, error)),
+    }
     entries.extend(facts.source.entries());
     Ok(entries)
 }

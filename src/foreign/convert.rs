@@ -68,7 +68,7 @@ pub fn convert(
     events: &dyn Events,
 ) -> Result<Converted, Error> {
     refuse(&material, engine, codec)?;
-    let mut left = Vec::new();
+    let mut left: Vec<Left> = Left::signature(&material).into_iter().collect();
     documents(&mut material, engine, &mut left)?;
     rename_log(&mut material, engine)?;
     drop_what_has_no_place(&mut material, engine, &mut left);

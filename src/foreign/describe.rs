@@ -29,6 +29,8 @@ const DEV_SHM: &str = "/dev/shm";
 const DIRECTORY_MODE: &str = "0755";
 /// Elements of a list in podman's description that are taken; a container has a few.
 const MAX_LIST: usize = 1000;
+/// Longest line of CRIU's log that is taken, bytes.
+const MAX_LINE: usize = 300;
 /// Bytes of a page, on every architecture that engines checkpoint on.
 const PAGE_SIZE: u64 = 4096;
 
@@ -141,7 +143,7 @@ pub fn describe(outline: &Outline) -> Result<Manifest, Error> {
             ports: ports(&config),
         }),
         checkpointed_at: when(&config, outline),
-        host: unknown_host(),
+        host: host(documents.log.as_deref()),
         runtime: runtime(config.runtime.as_deref()),
         container: container(&config, spec, engine),
         options: DumpOptions {
@@ -152,6 +154,20 @@ pub fn describe(outline: &Outline) -> Result<Manifest, Error> {
         bind_mounts,
         filesystem: filesystem(&config, spec, outline, &volumes),
         parent: None,
+    })
+}
+
+/// What podman says of the engine's side of a container, in its own documents.
+///
+/// # Errors
+/// [`Error::Json`] where one is not what podman writes.
+pub fn engine_of_podman(config: &[u8], spec: &Value, network: &[u8]) -> Result<Engine, Error> {
+    let config: Config = serde_json::from_slice(config).map_err(|source| Error::Json { entry: CONFIG, source })?;
+    Ok(Engine {
+        name: EngineName::Podman,
+        pod: pod(&config, spec, EngineName::Podman),
+        networks: networks(Some(network))?,
+        ports: ports(&config),
     })
 }
 
@@ -252,10 +268,28 @@ fn when(config: &Config, outline: &Outline) -> String {
         .unwrap_or_default()
 }
 
-fn unknown_host() -> Host {
+/// What CRIU's log says of the host, where there is one; engines say nothing of it.
+fn host(log: Option<&[u8]>) -> Host {
+    let log = String::from_utf8_lossy(log.unwrap_or_default());
+    let after = |mark: &str| {
+        let line = log
+            .lines()
+            .find_map(|line| line.split_once(") ")?.1.strip_prefix(mark))?;
+        (line.len() <= MAX_LINE && !line.contains(char::is_control)).then(|| line.to_owned())
+    };
+    // "NODE Linux RELEASE #VERSION ... MACHINE", as uname has them.
+    let system = after("Running on ").unwrap_or_default();
+    let words: Vec<&str> = system.split(' ').collect();
+    let linux = words.get(1) == Some(&"Linux") && words.len() > 3;
+    let word = |word: Option<&&str>| {
+        word.filter(|_| linux)
+            .map(|word| (*word).to_owned())
+            .unwrap_or_default()
+    };
+    let criu = after("Version: ").unwrap_or_default();
     Host {
-        kernel: String::new(),
-        arch: String::new(),
+        kernel: word(words.get(2)),
+        arch: word(words.last()),
         cpu: Cpu {
             vendor: String::new(),
             family: 0,
@@ -265,7 +299,7 @@ fn unknown_host() -> Host {
             flags: Vec::new(),
         },
         cgroup_mode: CgroupMode::Unknown,
-        criu: String::new(),
+        criu: criu.split(" (").next().unwrap_or_default().to_owned(),
         page_size: PAGE_SIZE,
     }
 }

@@ -1,6 +1,9 @@
 //! The documents by which engines describe a container, as they stand in the archive.
 
-use super::names::{BINDS, CONFIG, DELETED, NETWORK, SPEC};
+use super::names::{BINDS, CONFIG, DELETED, LOG, NETWORK, SPEC};
+
+/// Bytes of CRIU's log that are kept: it says in its first lines what it runs on.
+pub(super) const LOG_KEPT: u64 = 16 << 10;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Documents {
     pub binds: Option<Vec<u8>>,
     /// `deleted.files`.
     pub deleted: Option<Vec<u8>>,
+    /// The first 16 KiB of `dump.log`.
+    pub log: Option<Vec<u8>>,
 }
 
 impl Documents {
@@ -26,6 +31,7 @@ impl Documents {
             NETWORK => &mut self.network,
             BINDS => &mut self.binds,
             DELETED => &mut self.deleted,
+            LOG => &mut self.log,
             _ => return,
         };
         *place = Some(text.to_vec());

@@ -63,3 +63,33 @@ impl Family {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str) -> Vec<u8> {
+        let mut header = vec![0; BLOCK];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[MAGIC].copy_from_slice(b"ustar");
+        header
+    }
+
+    #[test]
+    fn the_first_entry_decides() {
+        let foreign = |plain| Family::Foreign { plain };
+        let zstd = |bytes: Vec<u8>| zstd::stream::encode_all(bytes.as_slice(), 1).unwrap();
+        for (start, want) in [
+            (header("config.dump"), foreign(true)),
+            (header("ckpt.json"), Family::Ckpt),
+            (zstd(header("checkpoint/")), foreign(false)),
+            (zstd(header("ckpt.json")), Family::Ckpt),
+            (header("config.dump")[..BLOCK - 1].to_vec(), Family::Ckpt),
+            (b"no archive at all".to_vec(), Family::Ckpt),
+            (Vec::new(), Family::Ckpt),
+            (b"BZh9".to_vec(), foreign(true)),
+        ] {
+            assert_eq!(Family::of_start(&start), want, "{:?}", &start[..start.len().min(20)]);
+        }
+    }
+}

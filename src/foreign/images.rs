@@ -426,11 +426,85 @@ fn wrong_magic(name: &str, head: &[u8]) -> Option<&'static str> {
 /// Whether the name is this, or this with a number (or `shmem-` and a number) behind it where it ends in a dash.
 fn is_named(stem: &str, name: &str) -> bool {
     match stem.strip_prefix(name) {
-        Some("") => true,
+        Some("") => !name.ends_with('-'),
         Some(rest) if name.ends_with('-') => {
             let number = rest.strip_prefix("shmem-").unwrap_or(rest);
             !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_hexdigit())
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_matched_up_to_their_number() {
+        for (stem, name, want) in [
+            ("core-1", "core-", true),
+            ("core-x", "core-", false),
+            ("core-", "core-", false),
+            ("pagemap-shmem-12", "pagemap-", true),
+            ("ghost-file-1f", "ghost-file-", true),
+            ("pipes", "pipes", true),
+            ("pipes-data", "pipes", false),
+            ("fs-1", "files", false),
+        ] {
+            assert_eq!(is_named(stem, name), want, "{stem}");
+        }
+    }
+
+    #[test]
+    fn no_image_has_two_magic_numbers() {
+        for (at, (name, _)) in MAGICS.iter().enumerate() {
+            let sample = if name.ends_with('-') {
+                format!("{name}1")
+            } else {
+                (*name).to_owned()
+            };
+            let found = MAGICS.iter().position(|(other, _)| is_named(&sample, other));
+            assert_eq!(found, Some(at), "{sample}");
+        }
+    }
+
+    fn watched(name: &str, content: &[u8], piece: usize) -> Images {
+        let mut images = Images::default();
+        let path = ArchivePath::try_from(name).unwrap();
+        let mut watch = images.watch(&path, content.len() as u64);
+        content.chunks(piece).for_each(|piece| watch.more(piece));
+        images.take_in(watch);
+        images
+    }
+
+    #[test]
+    fn records_are_read_in_whatever_pieces_they_come() {
+        let head = PagemapHead { pages_id: 7 }.encode_to_vec();
+        let entry = |nr_pages, flags| PagemapEntry {
+            nr_pages: Some(nr_pages),
+            flags: Some(flags),
+            ..Default::default()
+        };
+        let mut image = [COMMON_MAGIC.to_le_bytes(), PAGEMAP_MAGIC.to_le_bytes()].concat();
+        for record in [
+            head,
+            entry(3, PE_PRESENT).encode_to_vec(),
+            entry(5, PE_PARENT).encode_to_vec(),
+        ] {
+            image.extend((record.len() as u32).to_le_bytes());
+            image.extend(record);
+        }
+        for piece in 1..image.len() {
+            let images = watched("checkpoint/pagemap-1.img", &image, piece);
+            let pagemap = &images.checkpoint.pagemaps[0];
+            assert_eq!(
+                (pagemap.pages_id, pagemap.present, pagemap.in_parent),
+                (7, 3, true),
+                "{piece}"
+            );
+            assert!(images.faults.is_empty());
+        }
+        let cut = watched("checkpoint/pagemap-1.img", &image[..image.len() - 1], 4);
+        assert_eq!(cut.faults, ["checkpoint/pagemap-1.img ends within a record"]);
     }
 }

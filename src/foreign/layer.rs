@@ -121,3 +121,84 @@ fn nested(source: tree::Error) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(path: &[u8], kind: Kind) -> Entry {
+        Entry {
+            path: TreePath::parse(path, 1000, 100).unwrap(),
+            kind,
+            meta: Meta {
+                mode: 0o644,
+                ..Meta::default()
+            },
+        }
+    }
+
+    fn file(path: &[u8]) -> Entry {
+        let kind = Kind::File { size: 0, sparse: None };
+        entry(path, kind)
+    }
+
+    fn tar(entries: &[Entry]) -> Vec<u8> {
+        let mut tar: Vec<u8> = entries.iter().flat_map(|entry| tree::encode(entry).unwrap()).collect();
+        tar.extend(tree::END);
+        tar
+    }
+
+    fn changes(layer: &[Entry]) -> Result<(Vec<u8>, Vec<String>), Error> {
+        let mut out = Vec::new();
+        let deleted = to_changes(tar(layer).as_slice(), &mut out, Limits::default())?;
+        Ok((out, deleted.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn whiteouts_become_deleted_paths() {
+        let layer = [
+            file(b"a"),
+            file(b"etc/.wh.gone"),
+            entry(b"d", Kind::Directory),
+            file(b"d/.wh..wh..opq"),
+            file(b"d/new"),
+        ];
+        let (out, deleted) = changes(&layer).unwrap();
+        assert_eq!(deleted, ["etc/gone", "d"]);
+        assert_eq!(out, tar(&[file(b"a"), entry(b"d", Kind::Directory), file(b"d/new")]));
+    }
+
+    #[test]
+    fn whiteouts_that_say_something_else_are_refused() {
+        for (name, problem) in [
+            (&b".wh..wh..opq"[..], "it deletes the whole root"),
+            (b"d/.wh..", "names nothing"),
+            (b"d/.wh...", "names nothing"),
+            (b"d/.wh.", "names nothing"),
+            (b"d/.wh..wh.plnk", "names nothing"),
+        ] {
+            let error = changes(&[file(name)]).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+        let error = changes(&[entry(b"d/.wh.a", Kind::Directory)]).unwrap_err().to_string();
+        assert!(error.contains("is no empty file"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn changes_and_deleted_paths_survive_a_layer(
+            names in prop::collection::btree_set("[a-z]{1,8}(/[a-z]{1,8}){0,2}", 0..8),
+            gone in prop::collection::btree_set("[A-Z]{1,8}(/[A-Z]{1,8}){0,2}", 0..8),
+        ) {
+            let entries: Vec<Entry> = names.iter().map(|name| file(name.as_bytes())).collect();
+            let deleted: Vec<TreePath> = gone.iter().map(|path| TreePath::parse(path.as_bytes(), 100, 9).unwrap()).collect();
+            let mut layer = Vec::new();
+            to_layer(tar(&entries).as_slice(), &deleted, &mut layer, Limits::default()).unwrap();
+            let mut out = Vec::new();
+            let found = to_changes(layer.as_slice(), &mut out, Limits::default()).unwrap();
+            prop_assert_eq!(found, deleted);
+            prop_assert_eq!(out, tar(&entries));
+        }
+    }
+}

@@ -11,15 +11,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::error::Error;
 use super::family::Family;
 use super::layer;
 use super::names::{DELETED, DIFF, OURS};
 use super::reader::Reader;
-use super::stream::detect;
+use super::stream::Stream;
 use super::verify::{Verified, check_tree, is_tree};
+use crate::archive::format::SIGNATURE;
 use crate::archive::limits::MAX_JSON;
 use crate::archive::{self, ArchivePath, Codec, Indexed, Limits, ReaderOptions, Source};
 use crate::event::{Event, Events, Phase};
@@ -49,6 +48,8 @@ pub struct Material {
     pub time: u64,
     /// Whether ckpt made it, so that all of it was verified by its checksums.
     pub ours: bool,
+    /// Whether it is signed: the signature is of its checksums, and of no other archive's.
+    pub(super) signed: bool,
     /// What whoever restores it should know.
     pub notes: Vec<String>,
     items: Vec<Item>,
@@ -169,12 +170,10 @@ impl Material {
             size: entry.size,
             place: Place::Indexed(Arc::clone(&archive)),
         });
-        Ok(Self::ours(
-            archive.manifest().clone(),
-            archive.index().mtime(),
-            items.collect(),
-            options,
-        ))
+        let signed = archive.closing().iter().any(|(name, _)| *name == SIGNATURE);
+        let manifest = archive.manifest().clone();
+        let ours = Self::ours(manifest, archive.index().mtime(), items.collect(), options);
+        Ok(Self { signed, ..ours })
     }
 
     /// The same through a pipe.
@@ -199,7 +198,10 @@ impl Material {
             size,
             place: Place::File(Arc::clone(&file), offset),
         });
-        Ok(Self::ours(manifest, proof.index.mtime(), items.collect(), options))
+        Ok(Self {
+            signed: proof.signature.is_some(),
+            ..Self::ours(manifest, proof.index.mtime(), items.collect(), options)
+        })
     }
 
     fn ours(manifest: Manifest, time: u64, items: Vec<Item>, options: ReadOptions<'_>) -> Self {
@@ -208,6 +210,7 @@ impl Material {
             manifest,
             time,
             ours: true,
+            signed: false,
             notes: Vec::new(),
             items: items.collect(),
             threads: options.threads,
@@ -249,6 +252,7 @@ impl Material {
             manifest,
             time,
             ours: false,
+            signed: false,
             notes: outline.faults.notes,
             items: items.collect(),
             threads: options.threads,
@@ -262,9 +266,8 @@ impl Material {
         let Some(item) = self.item(DIFF).cloned() else {
             return Ok(());
         };
-        let mut input = io::BufReader::with_capacity(BUFFER, self.open(&item)?);
-        let start = io::BufRead::fill_buf(&mut input).map_err(of_content)?;
-        if detect(start) != Codec::Gzip {
+        let layer = Stream::new(self.open(&item)?, options.limits)?;
+        if layer.codec() == Codec::None {
             return Ok(());
         }
         let mut spool = Spool::new(options.spool)?;
@@ -272,7 +275,7 @@ impl Material {
             bytes: options.limits.content,
             ..tree::Limits::default()
         };
-        let deleted = layer::to_changes(MultiGzDecoder::new(input), &mut spool, limits)?;
+        let deleted = layer::to_changes(layer, &mut spool, limits)?;
         let changes = Item::of_file(item.path.clone(), spool.into_file()?)?;
         self.replace(changes);
         if !deleted.is_empty() && self.item(DELETED).is_none() {

@@ -28,7 +28,7 @@ mod stream;
 mod verify;
 
 pub use convert::{Converted, convert};
-pub use describe::describe;
+pub use describe::{describe, engine_of_podman};
 pub use document::Documents;
 pub use error::Error;
 pub use family::Family;

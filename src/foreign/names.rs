@@ -17,6 +17,8 @@ pub const DIFF: &str = "rootfs-diff.tar";
 pub const DELETED: &str = "deleted.files";
 /// The content of podman's /dev/shm.
 pub const SHM: &str = "devshm-checkpoint.tar";
+/// CRIU's log of the dump.
+pub const LOG: &str = "dump.log";
 /// CRIU's inventory, which every dump has.
 pub const INVENTORY: &str = "checkpoint/inventory.img";
 /// The one link that there may be, to the images that these are incremental to.

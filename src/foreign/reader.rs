@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
-use super::document::Documents;
+use super::document::{Documents, LOG_KEPT};
 use super::error::Error;
 use super::images::{Faults, Images, Watch};
-use super::names::{DIRECTORIES, DOCUMENTS, INVENTORY, OURS, PARENT, max_size};
+use super::names::{DIRECTORIES, DOCUMENTS, INVENTORY, LOG, OURS, PARENT, max_size};
 use super::stream::Stream;
 use crate::archive::limits::MAX_ENTRIES;
 use crate::archive::{ArchivePath, Codec, Limits};
@@ -88,6 +88,7 @@ pub struct Reader<R: Read> {
     /// Content of the current entry that is in memory already.
     ready: io::Cursor<Vec<u8>>,
     parent: Option<String>,
+    scratch: Box<[u8]>,
 }
 
 impl<R: Read> Reader<R> {
@@ -113,6 +114,7 @@ impl<R: Read> Reader<R> {
             watch: Watch::default(),
             ready: io::Cursor::default(),
             parent: None,
+            scratch: vec![0; BUFFER].into(),
         })
     }
 
@@ -169,8 +171,9 @@ impl<R: Read> Reader<R> {
 
     fn skip(&mut self) -> Result<(), Error> {
         self.ready = io::Cursor::default();
-        let mut buffer = vec![0; BUFFER];
-        while self.read_content(&mut buffer)? > 0 {}
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while self.read_content(&mut scratch)? > 0 {}
+        self.scratch = scratch;
         self.images.take_in(std::mem::take(&mut self.watch));
         Ok(())
     }
@@ -225,8 +228,12 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         self.watch = self.images.watch(&entry.path, entry.size);
         let name = entry.path.as_str();
-        if DOCUMENTS.contains(&name) {
-            let mut text = vec![0; usize::try_from(entry.size).unwrap_or(0)];
+        let kept = match name {
+            LOG => entry.size.min(LOG_KEPT),
+            _ => entry.size,
+        };
+        if DOCUMENTS.contains(&name) || name == LOG {
+            let mut text = vec![0; usize::try_from(kept).unwrap_or(0)];
             let mut filled = 0;
             while filled < text.len() {
                 match self.tar.read_data(&mut text[filled..]).map_err(Error::of_tar)? {

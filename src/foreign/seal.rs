@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::material::{Item, Material, path};
 use super::names::DIFF;
-use crate::archive::format::{MANIFEST, Place, pages_number, place};
+use crate::archive::format::{MANIFEST, Place, SIGNATURE, pages_number, place};
 use crate::archive::{ArchivePath, Compression, Durable, Sink, Writer, WriterOptions};
 use crate::event::{Event, Events, Phase};
 use crate::manifest::{Manifest, RootfsMode};
@@ -32,6 +32,16 @@ pub struct Left {
     pub entry: String,
     /// What became of it, and why.
     pub why: &'static str,
+}
+
+impl Left {
+    /// The signature of an archive that another one is made of.
+    pub(super) fn signature(material: &Material) -> Option<Self> {
+        material.signed.then(|| Self {
+            entry: SIGNATURE.to_owned(),
+            why: "left out: it is of the checksums of the archive that this one was made of",
+        })
+    }
 }
 
 /// An archive that was made.
@@ -58,7 +68,8 @@ pub fn seal(mut material: Material, sink: Sink, options: SealOptions, events: &d
         phase: Phase::Memory,
         total: Some(content),
     });
-    let (items, left) = in_order(material.items());
+    let (items, mut left) = in_order(material.items());
+    left.extend(Left::signature(&material));
     let writing = WriterOptions {
         compression: options.compression,
         threads: options.threads,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::Error;
-use crate::archive::{Codec, Limits};
+use crate::archive::{self, Codec, Limits};
 
 /// The largest window of zstd that is accepted, as a power of two: what `zstd -d` accepts without being asked. podman's takes
 /// 8 MiB, and an archive that somebody compressed again with `--ultra` 128 MiB.
@@ -47,7 +47,7 @@ impl<R: Read> Stream<R> {
             bytes: Rc::clone(&stored),
         };
         let mut input = BufReader::with_capacity(BUFFER, counted);
-        let start = input.fill_buf().map_err(|source| Error::Read { source })?;
+        let start = input.fill_buf().map_err(Error::from_io)?;
         if let Some((_, name)) = REFUSED.iter().find(|(magic, _)| start.starts_with(magic)) {
             return Err(Error::Compression { name });
         }
@@ -122,6 +122,14 @@ impl<R: Read> Read for Stream<R> {
         match read {
             Ok(count) => self.take_in(count).map(|()| count).map_err(io::Error::from),
             Err(source) if source.kind() == io::ErrorKind::Interrupted => Err(source),
+            // Of an archive that this one is inside of.
+            Err(source)
+                if source
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<Error>() || inner.is::<archive::Error>()) =>
+            {
+                Err(source)
+            }
             // What the file says has a number of the system's, what a decompressor says has none.
             Err(source) if source.raw_os_error().is_some() || self.codec == Codec::None => {
                 Err(Error::Read { source }.into())

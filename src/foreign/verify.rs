@@ -2,15 +2,13 @@
 
 use std::io::Read;
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::describe::describe;
 use super::error::Error;
 use super::names::{DIFF, SHM};
 use super::reader::{Outline, Reader};
-use super::stream::detect;
+use super::stream::Stream;
+use crate::archive::Limits;
 use crate::archive::format::VOLUMES;
-use crate::archive::{Codec, Limits};
 use crate::manifest::Manifest;
 use crate::tree;
 
@@ -60,17 +58,13 @@ pub(super) fn is_tree(name: &str) -> bool {
 }
 
 /// Reads a tar of files through; containerd's layer is compressed.
-pub(super) fn check_tree(name: &str, content: &mut dyn Read, limits: Limits) -> Result<(), Error> {
+pub(super) fn check_tree(name: &str, content: impl Read, limits: Limits) -> Result<(), Error> {
     let bounds = tree::Limits {
         bytes: limits.content,
         ..tree::Limits::default()
     };
-    let mut input = std::io::BufReader::with_capacity(128 << 10, content);
-    let start = std::io::BufRead::fill_buf(&mut input).map_err(Error::from_io)?;
-    let checked = match detect(start) {
-        Codec::Gzip => tree::check(MultiGzDecoder::new(input), bounds, |_| Ok(())),
-        _ => tree::check(input, bounds, |_| Ok(())),
-    };
+    let input = Stream::new(content, limits)?;
+    let checked = tree::check(input, bounds, |_| Ok(()));
     checked.map(drop).map_err(|error| match error {
         tree::Error::Input(error) if error.get_ref().is_some_and(|inner| inner.is::<Error>()) => Error::from_io(error),
         source => Error::Nested {

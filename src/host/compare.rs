@@ -126,12 +126,14 @@ impl From<Check> for ability::Check {
 #[must_use]
 pub fn compare(archive: &Manifest, here: &HostFacts) -> Vec<Check> {
     let mut checks = if archive.host.arch.is_empty() {
-        vec![unrecorded(here)]
+        Vec::new()
     } else {
         vec![arch(archive, here), page_size(archive, here)]
     };
     // Processors of different kinds have nothing to compare.
-    if archive.host.arch == here.arch {
+    if archive.host.cpu.vendor.is_empty() {
+        checks.push(unrecorded(here));
+    } else if archive.host.arch == here.arch {
         checks.extend(cpu(&archive.host.cpu, &here.cpu, &here.arch));
     }
     if !archive.host.kernel.is_empty() {
@@ -175,11 +177,10 @@ fn arch(archive: &Manifest, here: &HostFacts) -> Check {
     check.unless(here.arch == archive.host.arch, Level::Error, advice)
 }
 
-/// Engines record neither processor nor kernel.
+/// Engines do not record the processor.
 fn unrecorded(here: &HostFacts) -> Check {
-    let advice = "the engine that made the archive recorded neither: import on a host like the one that it comes from";
-    let found = format!("{} on kernel {}", model(&here.cpu), here.kernel);
-    Check::new(Subject::CpuModel, found, "nothing").judge(Level::Warning, advice)
+    let advice = "the engine that made the archive recorded none: import on a host like the one that it comes from";
+    Check::new(Subject::CpuModel, model(&here.cpu), "nothing").judge(Level::Warning, advice)
 }
 
 fn page_size(archive: &Manifest, here: &HostFacts) -> Check {
@@ -335,7 +336,10 @@ fn kernel(archive: &Manifest, here: &HostFacts) -> Check {
 }
 
 fn criu(archive: &Manifest, here: &HostFacts) -> Check {
-    let wanted = &archive.host.criu;
+    let wanted = match archive.host.criu.as_str() {
+        "" => "an unknown version",
+        version => version,
+    };
     let Some(found) = &here.criu else {
         let advice = "install CRIU, the version of the archive or a later one";
         return Check::new(Subject::Criu, "not found in PATH", wanted).judge(Level::Error, advice);

@@ -14,6 +14,9 @@ use crate::archive::{self, Frames, Indexed};
 /// The directories with images.
 pub const DIRECTORIES: [&str; 2] = ["checkpoint", "pre-checkpoint"];
 
+/// Content of a frame as ckpt cuts them, bytes.
+const USUAL_FRAME: u64 = 1 << 20;
+
 /// The images of one directory of an archive.
 pub struct Archived {
     archive: Arc<Indexed>,
@@ -133,6 +136,14 @@ impl ImageSource for Archived {
                 let read = self.archive.read_plain(&self.entry(name), offset, buffer);
                 read.map(|()| true).map_err(|error| Error::read(name, error))
             }
+        }
+    }
+
+    fn ahead(&self, name: &str, offset: u64, length: u64) {
+        if let Some((frames, entry)) = self.frames.as_ref().zip(self.place(name)) {
+            // The size of frames is the writer's choice; those of ckpt have this.
+            let count = usize::try_from(length / USUAL_FRAME).unwrap_or(usize::MAX).max(1);
+            frames.ahead(entry, offset, count);
         }
     }
 

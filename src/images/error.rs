@@ -46,6 +46,12 @@ pub enum Error {
         /// The process id that was asked for.
         pid: u32,
     },
+    /// The process had ended, and has no memory.
+    #[error("process {pid} had ended: it has no memory")]
+    Ended {
+        /// The process id that was asked for.
+        pid: u32,
+    },
 }
 
 /// What is wrong with one image.
@@ -92,7 +98,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoProcess { .. } => ErrorKind::Usage,
+            Self::NoProcess { .. } | Self::Ended { .. } => ErrorKind::Usage,
             Self::Read { source, .. } => kind_of(source.as_ref()),
             _ => ErrorKind::Archive,
         }

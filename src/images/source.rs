@@ -30,6 +30,9 @@ pub trait ImageSource {
     /// [`Error::Read`].
     fn pages(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<bool, Error>;
 
+    /// Says that so many bytes of a `pages-N.img` from `offset` on will be asked for soon, in order.
+    fn ahead(&self, _name: &str, _offset: u64, _length: u64) {}
+
     /// The size of an image, bytes; `None` where there is none.
     fn size(&self, name: &str) -> Option<u64> {
         self.images()

@@ -101,7 +101,12 @@ impl<'a> Archive<'a> {
         let listing = staged.read(FILES_JSON, MAX_JSON)?;
         let listing = listing.map(|text| Listing::from_json(&text)).transpose();
         let listing = listing.map_err(crate::runtime::Error::from)?;
-        let lxc = super::lxc::source(&manifest, |name, limit| Ok(staged.read(name, limit)?))?;
+        let get = |name: &str, limit| Ok(staged.read(name, limit)?);
+        let lxc = super::lxc::source(&manifest, get)?;
+        let cgroups = match (&lxc, cgroups) {
+            (Some(source), None) => super::lxc::cgroups(source, get)?,
+            (_, cgroups) => cgroups,
+        };
         Ok(Self {
             staged,
             parents,

@@ -45,7 +45,7 @@ fn runtime_view(manifest: &Manifest, request: &ImportRequest) -> Result<(Option<
     Ok((Some(runtime.version()?), taken))
 }
 
-fn cgroup_view() -> Result<CgroupView, Error> {
+pub(super) fn cgroup_view() -> Result<CgroupView, Error> {
     let mounts = MountTable::of_self()?;
     let mode = cgroup::mode(&mounts).unwrap_or(CgroupMode::V1);
     let hierarchies = cgroup::hierarchies(&mounts)?;

@@ -1,13 +1,15 @@
 //! What an import of a container of LXC has to know: the archived configuration, and LXC on this host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::archive::limits::MAX_JSON;
+use crate::cgroup::{self, CgroupRecord, Configured};
 use crate::error::Error;
-use crate::lxc::source::CONFIG_ENTRY;
-use crate::lxc::{Config, Included, Includes, Source, keys};
+use crate::lxc::phaul::{self, PhaulGroup};
+use crate::lxc::source::{CONFIG_ENTRY, PHAUL_ENTRY};
+use crate::lxc::{Config, Includes, Source, keys};
 use crate::manifest::Manifest;
 use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::LxcHost;
@@ -33,6 +35,43 @@ pub(super) fn source(
     }
     let source = Source::read(|name| get(name, MAX_JSON))?;
     source.map(Some).ok_or(Error::NoEntry { entry: CONFIG_ENTRY })
+}
+
+/// The cgroups of an archive that has them in p.haul's form alone, which knows no limits: those of the configuration are set.
+pub(super) fn cgroups(
+    source: &Source,
+    get: impl Fn(&str, u64) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Option<CgroupRecord>, Error> {
+    let Some(text) = get(PHAUL_ENTRY, MAX_JSON)? else {
+        return Ok(None);
+    };
+    let effective = source.effective();
+    let limits = |prefix: &str| -> BTreeMap<String, String> {
+        let set = effective
+            .below(prefix)
+            .filter(|(name, _)| *name != "relative" && !name.starts_with("dir"));
+        set.filter_map(|(name, values)| Some((name.to_owned(), values.last()?.value.clone())))
+            .collect()
+    };
+    let (v1, v2) = (limits("lxc.cgroup"), limits("lxc.cgroup2"));
+    let group = |group: PhaulGroup| Configured {
+        limits: if group.controller.is_some() {
+            v1.clone()
+        } else {
+            v2.clone()
+        },
+        controller: group.controller,
+        path: group.path,
+    };
+    let groups: Vec<_> = phaul::read(&text)?.into_iter().map(group).collect();
+    let record = cgroup::configured(&groups)?;
+    for unread in &record.unread {
+        tracing::warn!(
+            file = unread.what,
+            "a limit of the configuration is not set beside what CRIU restores"
+        );
+    }
+    Ok(Some(record))
 }
 
 /// LXC on this host, as far as the plan asks.
@@ -72,15 +111,15 @@ fn includes(config: &Config, request: &ImportRequest) -> Includes {
         let Some(path) = is_vouched_for(value, &request.lxc.map_paths, &request.lxc.allow_paths) else {
             continue;
         };
-        let files: Vec<Included> = runtime::lxc::included(Path::new(&path)).unwrap_or_default();
+        let Ok(files) = runtime::lxc::included(Path::new(&path)) else {
+            continue;
+        };
         for file in &files {
             found.extend(runtime::lxc::includes_of_host(&file.config));
         }
-        if !files.is_empty() {
-            // The rewritten configuration names it by its path here.
-            found.insert(path, files.clone());
-            found.insert(value.clone(), files);
-        }
+        // The rewritten configuration names it by its path here.
+        found.insert(path, files.clone());
+        found.insert(value.clone(), files);
     }
     found
 }

@@ -70,7 +70,7 @@ pub(super) struct Finishing<'a> {
 
 impl Finishing<'_> {
     /// Does the plan's steps after the restore for the container whose first process is `pid`.
-    fn finish(&self, plan: &Plan, pid: i32) -> Result<(), Error> {
+    pub(super) fn finish(&self, plan: &Plan, pid: i32) -> Result<(), Error> {
         for step in &plan.steps {
             match step {
                 Step::LoopbackUp => sys::netns::loopback_up_of(pid).map_err(|source| {

@@ -15,6 +15,7 @@ mod host;
 mod layout;
 pub mod lxc;
 pub mod plan;
+pub mod podman;
 pub mod processes;
 mod refusal;
 pub mod spec;

@@ -12,6 +12,7 @@ mod files;
 mod lxc;
 mod mounts;
 mod network;
+mod podman;
 mod policy;
 mod render;
 mod request;
@@ -29,6 +30,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use lxc::LxcInputs;
+pub use podman::{PodmanCommand, PodmanView, plan_podman, podman_questions};
 pub(super) use restore::switches;
 pub use step::{FileContent, Owner, RestoreCommand, Step};
 pub use warning::Warning;

@@ -109,6 +109,86 @@ pub enum Refusal {
         path: String,
     },
 
+    /// The archive wants a secret of this host.
+    #[error("the archive hands podman's secret {name:?} of this host to the container")]
+    Secret {
+        /// Its name.
+        name: String,
+    },
+    /// The archive wants a volume whose driver may mount anything.
+    #[error(
+        "the archive makes the volume {name:?} with options for its driver, which may mount any file system of this host"
+    )]
+    VolumeOptions {
+        /// Its name.
+        name: String,
+    },
+
+    // podman cannot take the archive.
+    /// It was not made of a container of podman's.
+    #[error("the archive is not of a container of podman's: it has no configuration that podman could take")]
+    NotOfPodman,
+    /// The container has something that podman does not restore.
+    #[error("podman cannot restore the container: it has {what}")]
+    NotForPodman {
+        /// What.
+        what: &'static str,
+    },
+    /// The image is not there.
+    #[error("the container's image {name:?} ({id}) is not on this host")]
+    ImageMissing {
+        /// Its name.
+        name: String,
+        /// Its identifier.
+        id: String,
+    },
+    /// Another image has its name.
+    #[error("{name:?} is another image on this host: {here}, and the container was made from {archived}")]
+    ImageDiffers {
+        /// The name.
+        name: String,
+        /// The identifier of the container's.
+        archived: String,
+        /// That of the one on this host.
+        here: String,
+    },
+    /// A volume of that name is there.
+    #[error("there is a volume {name:?} on this host")]
+    VolumeTaken {
+        /// Its name.
+        name: String,
+    },
+    /// A name for a volume that is none.
+    #[error("{name:?} cannot be the name of a volume")]
+    VolumeName {
+        /// The name.
+        name: String,
+    },
+    /// A network is not there.
+    #[error("podman's network {name:?} is not on this host")]
+    NetworkMissing {
+        /// Its name.
+        name: String,
+    },
+    /// A secret is not there.
+    #[error("podman's secret {name:?} is not on this host")]
+    SecretMissing {
+        /// Its name.
+        name: String,
+    },
+    /// The container was in a pod.
+    #[error("the container was in a pod")]
+    PodNeeded,
+    /// The container was in no pod.
+    #[error("--pod is given, but the container was in no pod")]
+    PodUnused,
+    /// There is no such pod.
+    #[error("there is no pod {name:?} on this host")]
+    PodMissing {
+        /// Its name.
+        name: String,
+    },
+
     // The request does not fit the archive.
     /// The archive was made by a runtime that ckpt cannot restore with.
     #[error("the archive was made by {name:?}, a runtime that this ckpt does not know")]
@@ -345,7 +425,7 @@ impl Refusal {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Spec(_) => ErrorKind::Archive,
+            Self::Spec(_) | Self::VolumeName { .. } => ErrorKind::Archive,
             Self::Lxc(refusal) => refusal.kind(),
             Self::Hook { .. }
             | Self::CriuConfig { .. }
@@ -353,6 +433,8 @@ impl Refusal {
             | Self::BindMount { .. }
             | Self::ForeignMount { .. }
             | Self::Device { .. }
+            | Self::Secret { .. }
+            | Self::VolumeOptions { .. }
             | Self::OtherRuntime { .. }
             | Self::NetnsPath { .. }
             | Self::NamespacePath { .. } => ErrorKind::Policy,
@@ -361,6 +443,11 @@ impl Refusal {
             } if expected.archived || difference.is_allowable() => ErrorKind::Policy,
             Self::SourceMissing { .. }
             | Self::SourceType { .. }
+            | Self::ImageMissing { .. }
+            | Self::ImageDiffers { .. }
+            | Self::NetworkMissing { .. }
+            | Self::SecretMissing { .. }
+            | Self::PodMissing { .. }
             | Self::NoRuntime { .. }
             | Self::PathMissing { .. }
             | Self::Controller { .. }
@@ -395,7 +482,49 @@ impl Refusal {
                 format!("--runtime {wanted} --allow-other-runtime tries it, without --runtime the same one restores it")
             }
             Self::NetnsPath { .. } => "--netns PATH names one of this host, --netns new makes one".to_owned(),
-            _ => return self.usage_advice().or_else(|| self.host_advice()),
+            Self::Secret { .. } => "--allow-mount /run/secrets gives it".to_owned(),
+            _ => {
+                let advice = self.podman_advice().or_else(|| self.usage_advice());
+                return advice.or_else(|| self.host_advice());
+            }
+        };
+        Some(text)
+    }
+
+    fn podman_advice(&self) -> Option<String> {
+        let text = match self {
+            Self::VolumeOptions { name } => format!(
+                "make it yourself: `podman volume create {}`, then --ignore-volumes",
+                quoted(name)
+            ),
+            Self::NotOfPodman => "--runtime runc or --runtime crun imports it".to_owned(),
+            Self::ImageMissing { name, .. } => {
+                format!(
+                    "bring it here, with `podman pull {0}`, or `podman save {0}` there and `podman load` here",
+                    quoted(name)
+                )
+            }
+            Self::ImageDiffers { name, .. } => {
+                format!(
+                    "bring the very image here: `podman save {}` there, `podman load` here",
+                    quoted(name)
+                )
+            }
+            Self::VolumeTaken { name } => format!(
+                "--ignore-volumes takes it as it is, without what the archive holds; `podman volume rm {}` removes it",
+                quoted(name)
+            ),
+            Self::NetworkMissing { name } => format!("`podman network create {}` makes one", quoted(name)),
+            Self::SecretMissing { name } => format!("`podman secret create {} FILE` makes one", quoted(name)),
+            Self::PodNeeded => "--pod POD names one of this host".to_owned(),
+            Self::PodUnused => "leave out --pod".to_owned(),
+            Self::PodMissing { name } => {
+                format!(
+                    "`podman pod create {}` makes one; it must share what the old one shared",
+                    quoted(name)
+                )
+            }
+            _ => return None,
         };
         Some(text)
     }

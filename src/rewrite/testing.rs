@@ -176,6 +176,7 @@ fn request() -> ImportRequest {
         dry_run: false,
         no_restore: false,
         images_in: ImagesIn::Auto,
+        podman: crate::request::PodmanOptions::default(),
         lxc: Default::default(),
     }
 }

@@ -90,6 +90,16 @@ pub enum Error {
         /// The switch, as ckpt's user typed it.
         option: String,
     },
+    /// A container that this runtime cannot export.
+    #[error("{runtime} cannot export container {id:?}: {why}")]
+    Refused {
+        /// The runtime.
+        runtime: &'static str,
+        /// The container.
+        id: String,
+        /// Why.
+        why: String,
+    },
     /// The configuration has something that cannot be checkpointed.
     #[error("container {id:?} cannot be checkpointed{}", listed(.findings))]
     Blocked {
@@ -167,9 +177,11 @@ impl Error {
         match self {
             Self::NotInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Ambiguous { .. } | Self::BadId { .. } | Self::Unsupported { .. } | Self::Option(_) => {
-                ErrorKind::Usage
-            }
+            Self::Ambiguous { .. }
+            | Self::BadId { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused { .. }
+            | Self::Option(_) => ErrorKind::Usage,
             Self::Process(error) => error.kind(),
             Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } => ErrorKind::Dump,
             Self::NotRestored { .. } => ErrorKind::Restore,

@@ -113,13 +113,14 @@ impl<'a> Composer<'a> {
         self.flags.has(flag)
     }
 
+    /// The command as far as it is composed.
+    pub(super) fn parts(self) -> (Command, OptionFile) {
+        (self.command, self.options)
+    }
+
     pub(super) fn finish(mut self, id: &str, logs: Logs) -> Invocation {
         self.command.arg(id);
-        Invocation {
-            command: self.command,
-            options: self.options,
-            logs,
-        }
+        Invocation::new(self.command, self.options, logs)
     }
 
     fn unsupported(&self, flag: &str) -> Error {

@@ -35,6 +35,8 @@ pub use source::{included, includes_of_host, major};
 const NAME: &str = "lxc";
 /// The program without which nothing works.
 const CHECKPOINT: &str = "lxc-checkpoint";
+/// How long LXC's monitor may take to clean up, seconds: it has cgroups and interfaces to remove.
+const MONITOR_PATIENCE: &str = "30";
 /// The last major version whose `lxc-checkpoint` crashes where version 2 cgroups have no controllers.
 const LAST_CRASHING: u32 = 7;
 /// What the monitor of a restored container logs into, in the container's directory.
@@ -152,6 +154,34 @@ impl Lxc {
             findings,
         })
     }
+}
+
+/// A container of which somebody else made a dump, as its directory describes it. No process of it is known.
+///
+/// # Errors
+/// Where its configuration cannot be read.
+pub fn dumped(directory: &Path) -> Result<Target, Error> {
+    let source = source::read(&directory.join("config"))?;
+    let effective = source.effective();
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let lxcpath = directory.parent().unwrap_or(Path::new("/")).to_owned();
+    let facts = LxcFacts {
+        lxcpath,
+        source,
+        effective,
+        findings: Vec::new(),
+    };
+    let rootfs = describe::rootfs(&facts.effective);
+    Ok(Target {
+        id: name.into_owned(),
+        pid: 0,
+        status: "dumped".to_owned(),
+        spec: describe::spec(&facts, &rootfs, 0),
+        bundle: directory.to_owned(),
+        rootfs,
+        created: None,
+        lxc: Some(Box::new(facts)),
+    })
 }
 
 /// `lxc.lxcpath` of this host.
@@ -303,11 +333,7 @@ impl Runtime for Lxc {
             file.switch("auto-dedup");
         }
         page_server(&mut file, request.page_server)?;
-        Ok(Invocation {
-            command,
-            options: file,
-            logs,
-        })
+        Ok(Invocation::new(command, file, logs))
     }
 
     fn restore(&self, request: &Restore<'_>) -> Result<Invocation, Error> {
@@ -348,11 +374,16 @@ impl Runtime for Lxc {
         if let Some(context) = &options.lsm_mount_context {
             file.value("lsm-mount-context", context)?;
         }
-        Ok(Invocation {
-            command,
-            options: file,
-            logs,
-        })
+        Ok(Invocation::new(command, file, logs))
+    }
+
+    /// LXC's monitor takes away cgroups and interfaces before it says that the container is stopped.
+    fn ended(&self, id: &str) {
+        let mut command = self.command("lxc-wait", id);
+        let waited = checked(command.args(["-s", "STOPPED", "-t", MONITOR_PATIENCE]));
+        if let Err(error) = waited {
+            tracing::warn!(id, %error, "LXC has not noticed the end of the container");
+        }
     }
 
     /// `lxc-checkpoint` may end well though nothing runs, so LXC is asked.

@@ -10,6 +10,7 @@ mod flags;
 mod lock;
 pub mod lxc;
 mod oci;
+mod podman;
 mod process;
 mod roots;
 
@@ -21,10 +22,11 @@ pub use error::Error;
 pub use lock::ContainerLock;
 pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
+pub use podman::{Podman, PodmanRestore, StandIn};
 pub use process::Process;
 
 use crate::criu::{Logs, OptionFile, Session};
-use crate::manifest::DumpOptions;
+use crate::manifest::{DumpOptions, Image};
 use crate::request::{ContainerRef, ProcessRef, ProcessRestore, RestoreOptions, RuntimeKind};
 
 /// A container as its runtime describes it.
@@ -105,6 +107,36 @@ pub struct Restore<'a> {
     pub options: &'a RestoreOptions,
 }
 
+/// What an engine above the runtime knows of a container.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The runtime below it, whose CRIU makes the images, and its version.
+    pub runtime: (RuntimeKind, String),
+    /// The container's name for people.
+    pub name: String,
+    /// The image that it was made from.
+    pub image: Option<Image>,
+    /// Its volumes, whose content always travels.
+    pub volumes: Vec<NamedVolume>,
+    /// The file that holds the engine's configuration of it, there once the container is frozen.
+    pub config: PathBuf,
+    /// What the container has written to its standard output, as the engine keeps it.
+    pub log: Option<PathBuf>,
+    /// Its networks: by name, the address of its interface in each.
+    pub network_status: serde_json::Value,
+}
+
+/// A volume of an engine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedVolume {
+    /// Its name; an anonymous one has one, too.
+    pub name: String,
+    /// The directory of this host.
+    pub source: PathBuf,
+    /// Where it is in the container.
+    pub destination: String,
+}
+
 /// A runtime's command and the option file that goes with it.
 #[derive(Debug)]
 pub struct Invocation {
@@ -114,15 +146,39 @@ pub struct Invocation {
     pub options: OptionFile,
     /// Where CRIU and the runtime log.
     pub logs: Logs,
+    /// What an engine starts instead of its runtime.
+    stand_in: Option<StandIn>,
 }
 
 impl Invocation {
+    /// A command that is started as it is.
+    #[must_use]
+    pub fn new(command: Command, options: OptionFile, logs: Logs) -> Self {
+        Self {
+            command,
+            options,
+            logs,
+            stand_in: None,
+        }
+    }
+
+    /// A command of an engine that starts this instead of its runtime.
+    #[must_use]
+    pub fn with_stand_in(mut self, stand_in: StandIn) -> Self {
+        self.stand_in = Some(stand_in);
+        self
+    }
+
     /// Starts it in a session of its own.
     ///
     /// # Errors
     /// Where the session cannot be prepared.
     pub fn prepare(self) -> Result<(Session, Command), crate::criu::Error> {
-        let session = Session::prepare(&crate::criu::helper()?, self.options, self.logs)?;
+        let mut session = Session::prepare(&crate::criu::helper()?, self.options, self.logs)?;
+        if let Some(stand_in) = self.stand_in {
+            stand_in.place(&session)?;
+            session = session.with_words_in(&stand_in.log())?;
+        }
         Ok((session, self.command))
     }
 }
@@ -144,6 +200,17 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Where the runtime fails in another way, or what it says cannot be read.
     fn inspect(&self, id: &str) -> Result<Option<Target>, Error>;
 
+    /// What an engine knows beyond that of a container that can be exported; `None` of a plain runtime.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a container that it cannot export.
+    fn engine(&self, _: &Target) -> Result<Option<Engine>, Error> {
+        Ok(None)
+    }
+
+    /// Takes away what a dump that was refused has left of the runtime's own files.
+    fn tidy(&self, _: &Target) {}
+
     /// Sets the switches of a dump that this runtime gives CRIU whatever is asked.
     fn fix(&self, _: &mut DumpOptions) {}
 
@@ -158,6 +225,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
+
+    /// Waits until the runtime has noticed that CRIU has ended the container `id`.
+    fn ended(&self, _id: &str) {}
 
     /// The container `id` when its restore has come to its end; `images` are CRIU's.
     ///
@@ -187,8 +257,14 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
 }
 
 impl RuntimeKind {
-    /// Every runtime of containers, in the order in which they are asked for one.
-    pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Lxc];
+    /// Every runtime of containers.
+    pub const ALL: [Self; 4] = [Self::Runc, Self::Crun, Self::Lxc, Self::Podman];
+
+    /// Those that run containers themselves, in the order in which they are asked for one.
+    pub const DIRECT: [Self; 3] = [Self::Runc, Self::Crun, Self::Lxc];
+
+    /// Those that an engine runs its containers with.
+    pub const OCI: [Self; 2] = [Self::Runc, Self::Crun];
 
     /// Its name, as `--runtime` takes it.
     #[must_use]
@@ -196,6 +272,7 @@ impl RuntimeKind {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Podman => "podman",
             Self::Lxc => "lxc",
             Self::Process => "process",
         }
@@ -219,6 +296,7 @@ pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runt
     Ok(match kind {
         RuntimeKind::Process => Box::new(Process::open()?),
         RuntimeKind::Runc | RuntimeKind::Crun => Box::new(Oci::open(kind, state_root)?),
+        RuntimeKind::Podman => Box::new(Podman::open(state_root)?),
         RuntimeKind::Lxc => Box::new(Lxc::open(state_root)?),
     })
 }
@@ -233,23 +311,38 @@ pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
     Ok((process, target))
 }
 
-/// Finds a container: in the runtime that the reference names, or in each one that is installed.
+/// Finds a container: in the runtime that the reference names, or in each one that is installed. An engine is asked only for
+/// one that no runtime knows, which it may know by a name, or that is the engine's: that takes a tenth of a second.
 ///
 /// # Errors
 /// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do.
 pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
     let kinds = container
         .runtime
-        .map_or_else(|| RuntimeKind::ALL.to_vec(), |kind| vec![kind]);
+        .map_or_else(|| RuntimeKind::DIRECT.to_vec(), |kind| vec![kind]);
     let mut found = Vec::new();
     let mut asked = Vec::new();
-    for (kind, answer) in ask(&kinds, container) {
-        match answer {
-            Err(Error::NotInstalled { .. }) if container.runtime.is_none() => continue,
-            Err(error) => return Err(error),
-            Ok((runtime, target)) => found.extend(target.map(|target| (runtime, target))),
+    let mut collect = |kinds: &[RuntimeKind], found: &mut Vec<_>| {
+        for (kind, answer) in ask(kinds, container) {
+            match answer {
+                Err(Error::NotInstalled { .. }) if container.runtime.is_none() => continue,
+                Err(error) => return Err(error),
+                Ok((runtime, target)) => found.extend(target.map(|target| (runtime, target))),
+            }
+            asked.push(kind.name());
         }
-        asked.push(kind.name());
+        Ok(())
+    };
+    collect(&kinds, &mut found)?;
+    if container.runtime.is_none()
+        && container.state_root.is_none()
+        && found.iter().all(|(_, target)| is_engine_s(target))
+    {
+        let mut engine_s = Vec::new();
+        collect(&[RuntimeKind::Podman], &mut engine_s)?;
+        if !engine_s.is_empty() {
+            found = engine_s;
+        }
     }
     if found.len() > 1 {
         return Err(Error::Ambiguous {
@@ -261,6 +354,12 @@ pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Erro
         id: container.id.clone(),
         runtimes: asked.join(", "),
     })
+}
+
+/// Whether podman made a container.
+fn is_engine_s(target: &Target) -> bool {
+    let manager = target.spec.pointer("/annotations/io.container.manager");
+    manager.and_then(serde_json::Value::as_str) == Some("libpod")
 }
 
 /// A runtime, and the container if it knows it.

@@ -1,5 +1,6 @@
 //! runc and crun: runtimes with the command line of the OCI runtime specification, and what they differ in.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use super::devices;
 use super::flags::{Composer, Flags};
 use super::roots::cgroup_roots;
 use super::{Checkpoint, Error, Invocation, PagesTo, Restore, Runtime, Target};
-use crate::criu::Logs;
-use crate::request::RuntimeKind;
+use crate::criu::{Logs, OptionFile};
+use crate::request::{RestoreOptions, RuntimeKind};
 
 /// runc or crun.
 #[derive(Debug, Clone)]
@@ -47,6 +48,29 @@ impl Oci {
             program,
             state_root: state_root.map(Path::to_owned),
         })
+    }
+
+    /// The runtime `kind`, which is this program.
+    pub(super) fn at(kind: RuntimeKind, program: PathBuf) -> Self {
+        Self {
+            kind,
+            program,
+            state_root: None,
+        }
+    }
+
+    /// The program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What a restore by an engine is given beside what the engine passes on: flags, and options for CRIU.
+    pub(super) fn restore_extras(&self, options: &RestoreOptions) -> Result<(Vec<OsString>, OptionFile), Error> {
+        let flags = self.flags("restore")?;
+        let mut composer = Composer::new(self.kind.name(), &flags, Command::new(&self.program));
+        restore_switches(&mut composer, options)?;
+        let (command, options) = composer.parts();
+        Ok((command.get_args().map(OsStr::to_owned).collect(), options))
     }
 
     fn command(&self, subcommand: &str) -> Command {
@@ -222,19 +246,8 @@ impl Runtime for Oci {
         composer.switch(true, "--detach", None)?;
         composer.value("--pid-file", request.pid_file)?;
         composer.value("--console-socket", request.console_socket)?;
-        composer.switch(options.tcp_established, "--tcp-established", None)?;
-        composer.switch(options.tcp_close, "--tcp-close", Some("tcp-close"))?;
-        composer.switch(options.ext_unix_sk, "--ext-unix-sk", None)?;
-        composer.switch(options.shell_job, "--shell-job", None)?;
-        composer.switch(options.file_locks, "--file-locks", None)?;
-        composer.switch(options.link_remap, "--link-remap", Some("link-remap"))?;
-        composer.switch(options.auto_dedup, "--auto-dedup", Some("auto-dedup"))?;
-        composer.switch(options.no_pivot, "--no-pivot", None)?;
         composer.switch(request.lazy, "--lazy-pages", Some("lazy-pages"))?;
-        composer.value("--lsm-profile", options.lsm_profile.as_deref())?;
-        composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
-        composer.choice("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
-        empty_namespaces(&mut composer, &options.empty_ns)?;
+        restore_switches(&mut composer, options)?;
         for root in cgroup_roots(self.kind, request.cgroup) {
             composer.options().value("cgroup-root", &root)?;
         }
@@ -263,6 +276,22 @@ impl Runtime for Oci {
         }
         Err(failed(&command, &output))
     }
+}
+
+/// CRIU's switches of a restore.
+fn restore_switches(composer: &mut Composer<'_>, options: &RestoreOptions) -> Result<(), Error> {
+    composer.switch(options.tcp_established, "--tcp-established", None)?;
+    composer.switch(options.tcp_close, "--tcp-close", Some("tcp-close"))?;
+    composer.switch(options.ext_unix_sk, "--ext-unix-sk", None)?;
+    composer.switch(options.shell_job, "--shell-job", None)?;
+    composer.switch(options.file_locks, "--file-locks", None)?;
+    composer.switch(options.link_remap, "--link-remap", Some("link-remap"))?;
+    composer.switch(options.auto_dedup, "--auto-dedup", Some("auto-dedup"))?;
+    composer.switch(options.no_pivot, "--no-pivot", None)?;
+    composer.value("--lsm-profile", options.lsm_profile.as_deref())?;
+    composer.value("--lsm-mount-context", options.lsm_mount_context.as_deref())?;
+    composer.choice("--manage-cgroups-mode", options.manage_cgroups_mode.as_deref())?;
+    empty_namespaces(composer, &options.empty_ns)
 }
 
 /// runc names namespaces in full, CRIU by their short name.

@@ -89,7 +89,12 @@ impl Process {
         options.value("work-dir", &work.to_string_lossy())?;
         let mut command = Command::new(criu::helper()?);
         command.args(["criu-rpc", "--order"]).arg(order.to_text()?);
-        Ok(Invocation { command, options, logs })
+        Ok(Invocation {
+            command,
+            options,
+            logs,
+            stand_in: None,
+        })
     }
 }
 

@@ -136,3 +136,82 @@ fn checkpointctl_reads_what_convert_makes() {
         assert!(tree.contains("Process tree") && tree.contains("sh"), "{tree}");
     }
 }
+
+/// A container without anything that only podman records.
+const PLAIN: &str = r#"
+podman run -d --pids-limit 0 --name plain localhost/counter:1 sh -c '
+  echo added > /added; rm /bin/wc; i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.1; done' </dev/null >/dev/null 2>&1
+i=0; until podman exec plain test -s /count 2>/dev/null || [ $i = 50 ]; do i=$((i+1)); sleep 0.2; done
+"#;
+
+#[test]
+fn the_forms_of_cri_o_and_containerd_go_on_in_podman_and_under_runc() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    podman(
+        a,
+        "tar -C /workloads/busybox -c . | podman import - localhost/counter:1 >/dev/null 2>&1",
+    );
+    podman(a, PLAIN);
+    podman(a, "podman container checkpoint -e /data/plain plain >/dev/null");
+    b.run("cp -a /workloads/busybox /data/image");
+    let look = "cat /added; test -e /bin/wc || echo gone; cat /count; sleep 0.5; cat /count";
+    let goes_on = |seen: String| {
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(lines[..2], ["added", "gone"], "{seen}");
+        let numbers: Vec<u64> = lines[2..].iter().map(|line| line.parse().expect("a number")).collect();
+        assert!(numbers[0] > 0 && numbers[0] < numbers[1], "{seen}");
+    };
+    for form in ["cri-o", "containerd"] {
+        a.run(&format!(
+            "ckpt convert -q /data/plain --to {form} -o /data/{form}; scp -q /data/{form} b:/data/"
+        ));
+        b.run(&format!(
+            "ckpt import -q /data/{form} --name {form} --rootfs /data/image --netns new"
+        ));
+        goes_on(b.run(&format!("runc exec {form} sh -c '{look}'")));
+        b.run(&format!("runc kill {form} KILL"));
+        a.run(&format!(
+            "ckpt convert -q /data/{form} --to podman -o /data/{form}.back"
+        ));
+        podman(a, "podman rm -fa -t 0 >/dev/null");
+        podman(a, &format!("podman container restore -i /data/{form}.back >/dev/null"));
+        goes_on(podman(a, &format!("podman exec plain sh -c '{look}'")));
+    }
+    podman(a, "podman rm -fa -t 0 >/dev/null");
+}
+
+#[test]
+fn a_checkpoint_made_with_crun_goes_on_under_crun_on_another_host() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V2);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let crun = |script: &str| {
+        a.run(&format!(
+            "podman() {{ /usr/bin/podman --runtime crun \"$@\"; }}\n{script}"
+        ))
+    };
+    crun("tar -C /workloads/busybox -c . | podman import - localhost/counter:1 >/dev/null 2>&1");
+    crun(PLAIN);
+    crun("podman container checkpoint -e /data/plain plain >/dev/null");
+    assert_eq!(
+        a.run("ckpt inspect --json /data/plain | jq -r .manifest.runtime.name"),
+        "crun"
+    );
+    a.run("scp -q /data/plain b:/data/");
+    b.run("cp -a /workloads/busybox /data/image");
+    b.run("ckpt import -q /data/plain --name plain --root /data/image --netns new --manage-cgroups-mode ignore");
+    let seen = b.run("crun exec plain sh -c 'cat /added /count; sleep 0.5; cat /count'");
+    let numbers: Vec<u64> = seen
+        .lines()
+        .skip(1)
+        .map(|line| line.parse().expect("a number"))
+        .collect();
+    assert!(numbers[0] > 0 && numbers[0] < numbers[1], "{seen}");
+    b.run("crun kill plain KILL");
+}

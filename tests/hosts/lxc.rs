@@ -24,14 +24,17 @@ struct Container<'a> {
 impl<'a> Container<'a> {
     /// Makes one that counts into `/count`, and waits until it does.
     fn counter(host: Host<'a>, name: &'a str, lines: &str) -> Self {
+        Self::started(host, "", name, "/bin/sh /opt/workloads/counter.sh /count", lines)
+    }
+
+    /// Makes one of which COMMAND counts into `/count`; `options` are mklxc's.
+    fn started(host: Host<'a>, options: &str, name: &'a str, command: &str, lines: &str) -> Self {
         let container = Self {
             host,
             lxcpath: "/var/lib/lxc",
             name,
         };
-        host.run(&format!(
-            "/opt/workloads/mklxc {name} '/bin/sh /opt/workloads/counter.sh /count' {lines}"
-        ));
+        host.run(&format!("/opt/workloads/mklxc {options} {name} '{command}' {lines}"));
         host.wait_until(&format!("[ $(wc -l < {}) -ge 3 ]", container.count()));
         container
     }
@@ -74,8 +77,8 @@ impl<'a> Container<'a> {
         let Self { lxcpath: from, .. } = self;
         self.host
             .run(&format!("ckpt export {} -P {from} -o /data/{0}.ckpt", self.name));
+        assert_eq!(self.lxc("lxc-info -sH"), "STOPPED");
         self.host.run(&format!("scp -q /data/{}.ckpt {to}:/data/", self.name));
-        self.becomes("STOPPED");
         // What the host has of version 2 cgroups would crash lxc-checkpoint: see mklxc.
         host.run("umount -l /sys/fs/cgroup/unified 2>/dev/null || :");
         host.run(&format!(
@@ -167,6 +170,111 @@ fn lxc_container_is_renamed_in_cgroups_of_version_2() {
     assert!(ran.code == 6 && ran.stderr.contains("paused"), "{}", ran.stderr);
     second.lxc("lxc-unfreeze");
     second.assert_untouched();
+}
+
+#[test]
+fn lxc_container_in_a_user_namespace_moves() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let first = Container::started(a, "-u", "un", "/bin/sh /opt/workloads/counter.sh /count", "");
+    let second = first.moves_to(b, "b", "/data/lxc", "there", "");
+    let map = b.run("cat /proc/$(lxc-info -P /data/lxc -n there -pH)/uid_map");
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    second.moves_to(a, "a", "/data/lxc", "back", "");
+}
+
+#[test]
+fn lxc_overlay_travels_as_its_changes_and_mounts_with_their_content() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    a.run("mkdir -p /data/vol; echo of-a > /data/vol/file; echo one > /data/one");
+    let python = "/usr/bin/python3 /opt/workloads/steady.py /count 32 2";
+    let mounts = "'lxc.mount.entry = /data/vol vol none bind,create=dir 0 0' 'lxc.mount.entry = /data/one one none bind,create=file 0 0'";
+    let first = Container::started(a, "-b -c", "ov", python, mounts);
+    first.lxc("lxc-attach -- sh -c 'echo changed >> /vol/file; rm /etc/motd; echo new > /etc/new'");
+    a.run("ckpt export ov -o /data/ov.ckpt --with-mount /vol --with-mount /one; scp -q /data/ov.ckpt b:/data/");
+    assert_eq!(a.run("ckpt ls /data/ov.ckpt | grep rootfs"), "rootfs-diff.tar");
+    b.run("umount -l /sys/fs/cgroup/unified; ckpt import /data/ov.ckpt --root /workloads/debian");
+    let there = Container { host: b, ..first };
+    there.assert_untouched();
+    assert_eq!(
+        there.lxc("lxc-attach -- cat /vol/file /one /etc/new"),
+        "of-a\nchanged\none\nnew"
+    );
+    there.lxc("lxc-attach -- sh -c '! [ -e /etc/motd ]'");
+    b.run(&format!("! grep FAIL {}*", there.count()));
+}
+
+#[test]
+fn lxc_dump_made_by_others_is_imported_with_the_limits_of_its_configuration() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    Container::counter(a, "c1", LIMITS);
+    // As p.haul leaves it: images, and beside them the configuration and the record of cgroups.
+    a.run(
+        "mkdir /data/images; lxc-checkpoint -s -n c1 -D /data/images; cp /var/lib/lxc/c1/config /data/images/
+         for controller in memory pids cpuset; do echo $controller/lxc.payload.c1; done > /data/images/lxccg.img
+         ckpt export --images /data/images --bundle /var/lib/lxc/c1 --runtime lxc -o /data/c1.ckpt
+         scp -q /data/c1.ckpt b:/data/",
+    );
+    assert_eq!(
+        a.run("ckpt ls /data/c1.ckpt | grep -e cgroup.json -e lxc"),
+        "lxccg.img\nlxc/config"
+    );
+    b.run("umount -l /sys/fs/cgroup/unified");
+    let planned = b.run("ckpt import /data/c1.ckpt -P /data/lxc --name moved --dry-run");
+    assert!(
+        planned.contains("memory.limit_in_bytes = 67108864, pids.max = 33"),
+        "{planned}"
+    );
+    b.run("ckpt import /data/c1.ckpt -P /data/lxc --name moved");
+    let there = Container {
+        host: b,
+        lxcpath: "/data/lxc",
+        name: "moved",
+    };
+    there.assert_untouched();
+    assert_eq!(there.limits(), "67108864\n33");
+}
+
+#[test]
+fn lxc_lazy_import_runs_at_once_and_one_that_is_killed_leaves_nothing() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    let a = hosts.host("a");
+    let python = "/usr/bin/python3 /opt/workloads/steady.py /count 128 2";
+    let first = Container::started(a, "-b -c", "big", python, "");
+    a.run("ckpt export big -o /data/big.ckpt");
+    first.becomes("STOPPED");
+    let import = "ckpt import /data/big.ckpt --lazy -P /data/lxc --root /workloads/debian";
+    // Half the memory is there, and the rest will never come: the container must not go on.
+    a.run(&format!(
+        "{import} > /dev/null 2> /data/said & ckpt=$!\n\
+         timeout 30 sh -c 'until grep -q follow /data/said; do sleep 0.01; done'; pkill -STOP -x criu; kill -KILL $ckpt; wait $ckpt || :"
+    ));
+    a.wait_until(
+        "! [ -e /data/lxc/big/config ] && ! pgrep -x criu && ! pgrep -f 'lxc monitor' &&
+         ! ls -d /sys/fs/cgroup/*/lxc.payload*",
+    );
+    // The same import works at once.
+    a.run(&format!("{import} && umount /var/lib/lxc/big/rootfs"));
+    let there = Container {
+        lxcpath: "/data/lxc",
+        ..first
+    };
+    there.assert_untouched();
+    a.run(&format!("! grep FAIL {}*", there.count()));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""inside.py FILE: holds one of everything that is shown of a checkpoint, and appends a line to FILE when all of it is there.
+"""inside.py FILE [alive] [only-unix]: holds one of everything that is shown of a checkpoint; appends to FILE when it is there.
 
-Processes: this one with two named threads, a live child, a zombie. (No stopped one: CRIU waits for ever to attach to it in a
-frozen cgroup of version 1.) Files: regular at an offset, deleted, a pipe,
-a FIFO, eventfd, epoll, signalfd, timerfd, memfd, inotify. Sockets: TCP listening and connected (with bytes unread), UDP bound
-and connected, IPv6, Unix by path, abstract and in pairs, netlink, packet. Memory: a text that is nowhere else ("needle" and a
-number) in private and in shared memory, a block of zeros that was written, a mapped file.
+Processes: this one with two named threads, a live child, a zombie (not with `alive`). No stopped one: CRIU waits for ever to
+attach to it in a frozen cgroup of version 1. Files: regular at an offset, deleted, a pipe, a FIFO, eventfd, epoll, signalfd,
+timerfd, memfd, inotify. Sockets: TCP listening and connected (with bytes unread), UDP bound and connected, IPv6, netlink,
+packet (none of these with `only-unix`); Unix by path, abstract and in pairs. Memory: a text that is nowhere else in private and
+in shared memory, one across pages, zeros that were written, a mapped file.
 """
 
 import ctypes
@@ -45,26 +45,35 @@ def child(name, end):
     return pid
 
 
-def sockets():
+def tcp():
     listener = socket.create_server((LOOPBACK, 5000))
     client = socket.create_connection((LOOPBACK, 5000))
     server, _ = listener.accept()
     client.sendall(b"seven b")
+    six = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    six.bind(("::", 5002))
+    six.listen(7)
+    return listener, client, server, six
+
+
+def internet():
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind((LOOPBACK, 5001))
     connected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     connected.connect((LOOPBACK, 5001))
-    six = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-    six.bind(("::", 5002))
-    six.listen(7)
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    return tcp(), udp, connected, netlink, packet
+
+
+def sockets():
+    others = () if "only-unix" in sys.argv else internet()
     path = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path.bind("/tmp/inside.sock")
     path.listen(3)
     abstract = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     abstract.bind("\0inside")
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-    packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    return listener, client, server, udp, connected, six, path, abstract, netlink, packet, socket.socketpair()
+    return others, path, abstract, socket.socketpair()
 
 
 def files():
@@ -103,8 +112,9 @@ def memory():
 def main():
     kept = sockets(), files(), memory()
     child("alive-child", lambda: None)
-    zombie = child("zombie-child", lambda: os._exit(3))
-    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+    if "alive" not in sys.argv:
+        zombie = child("zombie-child", lambda: os._exit(3))
+        os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
     thread("first-thread")
     thread("second-thread")
     with open(sys.argv[1], "a", encoding="ascii") as state:

@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use super::lxc::LxcArgs;
 use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, ImagesInArg, RuntimeArg, value};
-use crate::request::{ImportRequest, MapMount, Netns, RestoreOptions};
+use crate::request::{ImportRequest, MapMount, Netns, PodmanOptions, RestoreOptions, RuntimeKind};
 
 const EXAMPLES: &str = "Examples:
   ckpt import web.ckpt --dry-run                   what would be done, step by step
@@ -65,6 +65,8 @@ pub struct ImportArgs {
     #[command(flatten)]
     host: HostArgs,
     #[command(flatten)]
+    podman: PodmanArgs,
+    #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
     lxc: LxcArgs,
@@ -101,8 +103,8 @@ struct FileArgs {
     /// The root file system: where a full one is put, or the files below the changes of a diff
     #[arg(long, visible_alias = "rootfs", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     root: Option<PathBuf>,
-    /// Take the files at --root as they are, without what the archive holds of them
-    #[arg(long, requires = "root")]
+    /// Take the files at --root, or podman's of the image, as they are, without what the archive holds of them
+    #[arg(long)]
     ignore_rootfs: bool,
     /// Take the bind mount at DST of the container from SRC on this host (repeatable)
     #[arg(long, value_name = "DST=SRC", value_parser = value::map_mount)]
@@ -133,6 +135,26 @@ struct HostArgs {
     /// Hostname in the configuration (processes that run keep the one they have)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
     hostname: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "podman")]
+struct PodmanArgs {
+    /// Publish a port, as podman run does, instead of those that the container published (repeatable)
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Take the address that the network gives, not the one that the container had
+    #[arg(long)]
+    ignore_static_ip: bool,
+    /// Take another MAC address than the container had
+    #[arg(long)]
+    ignore_static_mac: bool,
+    /// The pod that the container joins, if it was in one
+    #[arg(long, value_name = "POD", value_parser = value::name)]
+    pod: Option<String>,
+    /// Use volumes that are there as they are, without what the archive holds of them
+    #[arg(long)]
+    ignore_volumes: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -223,6 +245,13 @@ impl TryFrom<ImportArgs> for ImportRequest {
         if args.allow.allow_other_runtime && runtime.is_none() {
             return Err(UsageError::OtherRuntimeWithoutName);
         }
+        if args.files.ignore_rootfs && args.files.root.is_none() && runtime != Some(RuntimeKind::Podman) {
+            return Err(UsageError::IgnoredRootfsWithoutRoot);
+        }
+        let podman = podman_options(args.podman);
+        if podman != PodmanOptions::default() && !matches!(runtime, None | Some(RuntimeKind::Podman)) {
+            return Err(UsageError::OnlyForPodman);
+        }
         Ok(Self {
             input: value::input(args.file.ok_or(UsageError::NoArchive)?),
             threads: args.threads.unwrap_or_else(value::default_threads),
@@ -257,8 +286,19 @@ impl TryFrom<ImportArgs> for ImportRequest {
             dry_run: args.dry_run,
             no_restore: args.no_restore,
             images_in: args.images_in.into(),
+            podman,
             lxc: args.lxc.into(),
         })
+    }
+}
+
+fn podman_options(args: PodmanArgs) -> PodmanOptions {
+    PodmanOptions {
+        publish: args.publish,
+        ignore_static_ip: args.ignore_static_ip,
+        ignore_static_mac: args.ignore_static_mac,
+        pod: args.pod,
+        ignore_volumes: args.ignore_volumes,
     }
 }
 
@@ -422,6 +462,28 @@ mod tests {
     }
 
     #[test]
+    fn files_as_they_are_need_somebody_who_has_them() {
+        assert!(request("f --ignore-rootfs").is_err());
+        for good in ["f --ignore-rootfs --root /r", "f --ignore-rootfs --runtime podman"] {
+            assert!(request(good).unwrap().ignore_rootfs, "{good}");
+        }
+    }
+
+    #[test]
+    fn podman_gets_what_is_podman_s() {
+        let line = "f --runtime podman -p 8080:80 --publish 81:81/udp --ignore-static-ip --ignore-static-mac --pod p --ignore-volumes";
+        let want = PodmanOptions {
+            publish: vec!["8080:80".into(), "81:81/udp".into()],
+            ignore_static_ip: true,
+            ignore_static_mac: true,
+            pod: Some("p".into()),
+            ignore_volumes: true,
+        };
+        assert_eq!(request(line).unwrap().podman, want);
+        assert!(request("f --runtime runc --pod p").is_err());
+    }
+
+    #[test]
     fn what_is_refused() {
         let twice = UsageError::MappedTwice {
             destination: "/d".into(),
@@ -440,7 +502,6 @@ mod tests {
             "f g",
             "f --dry-run --no-restore",
             "f --tcp-close --tcp-established",
-            "f --ignore-rootfs",
             "f --name a/b",
             "f --map-mount /d",
             "f --cgroup-parent ../x",

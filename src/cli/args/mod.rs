@@ -8,6 +8,7 @@ mod convert;
 mod export;
 mod generate;
 mod import;
+mod look;
 mod lxc;
 mod read;
 mod usage;
@@ -21,6 +22,7 @@ pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
 pub use generate::{CompletionsArgs, CriuActionArgs, CriuRpcArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
+pub use look::{DiffArgs, ListArgs, MemoryArgs, ReportArgs};
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
 pub use usage::UsageError;
 
@@ -107,6 +109,14 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
     Inspect(InspectArgs),
+    /// Show the memory of processes, and find texts in it
+    Memory(MemoryArgs),
+    /// Compare two checkpoints: processes, files, sockets, mounts, memory, configuration
+    Diff(DiffArgs),
+    /// Write a page for a browser that shows a checkpoint
+    Report(ReportArgs),
+    /// List the checkpoints in directories
+    List(ListArgs),
     /// List the entries of an archive
     Ls(LsArgs),
     /// Write one entry of an archive to standard output
@@ -141,6 +151,7 @@ pub enum RuntimeArg {
     Auto,
     Runc,
     Crun,
+    Podman,
     Lxc,
     Process,
 }
@@ -152,6 +163,7 @@ impl From<RuntimeArg> for Option<RuntimeKind> {
             RuntimeArg::Runc => Some(RuntimeKind::Runc),
             RuntimeArg::Crun => Some(RuntimeKind::Crun),
             RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
+            RuntimeArg::Podman => Some(RuntimeKind::Podman),
             RuntimeArg::Process => Some(RuntimeKind::Process),
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{RuntimeArg, value};
-use crate::request::{ImagesIn, ImportRequest, LxcOptions, MapMount, Netns, RestoreOptions};
+use crate::request::{ImagesIn, ImportRequest, LxcOptions, MapMount, Netns, PodmanOptions, RestoreOptions};
 
 const VERIFY_EXAMPLES: &str = "Examples:
   ckpt verify web.ckpt && echo good
@@ -258,6 +258,7 @@ impl CheckArgs {
             dry_run: true,
             no_restore: false,
             images_in: ImagesIn::Auto,
+            podman: PodmanOptions::default(),
             lxc: LxcOptions::default(),
         })
     }

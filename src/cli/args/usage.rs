@@ -48,7 +48,7 @@ pub enum UsageError {
     #[error("--level has no meaning with --compress none")]
     LevelOfNothing,
     /// Somebody else's dump, without saying whose.
-    #[error("--images needs --runtime runc or --runtime crun: their images cannot be exchanged")]
+    #[error("--images needs --runtime runc, crun or lxc: their images cannot be exchanged")]
     ImagesWithoutRuntime,
     /// A process is no container.
     #[error("--runtime process needs --pid or --unit: a process has no container's name")]
@@ -83,6 +83,12 @@ pub enum UsageError {
     /// Another runtime is allowed, but none is named.
     #[error("--allow-other-runtime needs --runtime runc or --runtime crun")]
     OtherRuntimeWithoutName,
+    /// Switches that another runtime does not know.
+    #[error("--publish, --ignore-static-ip, --ignore-static-mac, --pod and --ignore-volumes are for --runtime podman")]
+    OnlyForPodman,
+    /// Files are to be taken as they are, and nobody says which.
+    #[error("--ignore-rootfs needs --root DIR, the files to use, or --runtime podman, which takes them from the image")]
+    IgnoredRootfsWithoutRoot,
     /// An archive would be printed.
     #[error("the archive would be printed on the terminal: redirect standard output, or name a file with --output")]
     OutputIsTerminal,

@@ -64,16 +64,16 @@ struct Spec {
 
 impl Inspection {
     /// Looks at an archive.
-    pub fn of(archive: &Archive, look: Look, want: Want) -> Result<Self, Stop> {
+    pub fn of(archive: &Archive, look: &Look, want: Want) -> Result<Self, Stop> {
         let mut inside = Inside::read(look.images(), want).map_err(|error| archive.fail_images(&error))?;
-        if let Some(record) = record(&look) {
+        if let Some(record) = record(look) {
             inside.cgroups = record;
         }
-        let (statistics, statistics_problem) = match statistics(&look) {
+        let (statistics, statistics_problem) = match statistics(look) {
             Ok(statistics) => (Some(statistics), None),
             Err(problem) => (None, Some(problem)),
         };
-        let annotations = annotations(&look);
+        let annotations = annotations(look);
         let Summary {
             manifest,
             identity,
@@ -83,7 +83,7 @@ impl Inspection {
             content_bytes,
             entries,
             ..
-        } = look.summary;
+        } = look.summary.clone();
         Ok(Self {
             file: archive.name(),
             archive: File {

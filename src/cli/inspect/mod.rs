@@ -11,6 +11,7 @@ mod sheet;
 use std::process::ExitCode;
 
 pub use inspection::{Inspection, schema};
+pub use processes::short;
 
 use super::Outcome;
 use super::archive::Archive;
@@ -23,7 +24,7 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
     let mut inspections = Vec::new();
     for file in &args.archives {
         let archive = Archive::new(file.clone(), None, "inspect");
-        let inspection = Inspection::of(&archive, archive.look()?, want(&args))?;
+        let inspection = Inspection::of(&archive, &archive.look()?, want(&args))?;
         require(&archive, &inspection, &args)?;
         inspections.push(inspection);
     }
@@ -38,6 +39,11 @@ pub fn run(args: InspectArgs, ui: &Ui) -> Outcome {
         })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The memory of an archive's processes.
+pub fn memory(sheet: &mut super::render::sheet::Sheet, inspection: &Inspection) {
+    sections::memory(sheet, &inspection.inside.memory, &inspection.inside.processes);
 }
 
 fn want(args: &InspectArgs) -> Want {

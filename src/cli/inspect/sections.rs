@@ -151,7 +151,8 @@ pub fn totals(sheet: &mut Sheet, memory: &Memory) {
     ) in &memory.kinds
     {
         let (stored, mapped) = (text::bytes(*stored), text::bytes(*mapped));
-        sheet.line(kind.name(), format!("{stored} of {mapped} in {mappings} mappings"));
+        let what = if *mappings == 1 { "mapping" } else { "mappings" };
+        sheet.line(kind.name(), format!("{stored} of {mapped} in {mappings} {what}"));
     }
 }
 

@@ -196,13 +196,6 @@ pub fn engine_network(sheet: &mut Sheet, engine: &Engine) {
 
 fn host(sheet: &mut Sheet, manifest: &Manifest) {
     let host = &manifest.host;
-    if host.kernel.is_empty() {
-        let (runtime, version) = (&manifest.runtime.name, &manifest.runtime.version);
-        let runtime = format!("{runtime} {version}");
-        sheet.section("Made on").line("host", "not recorded");
-        sheet.line("runtime", runtime.trim());
-        return;
-    }
     let cpu = &host.cpu;
     let cgroups = match host.cgroup_mode {
         CgroupMode::V1 => "version 1",
@@ -210,21 +203,20 @@ fn host(sheet: &mut Sheet, manifest: &Manifest) {
         CgroupMode::V2 => "version 2",
         CgroupMode::Unknown => "not recorded",
     };
+    let cpu_text = format!(
+        "{} ({} family {} model {}, xsave {} bytes)",
+        cpu.name, cpu.vendor, cpu.family, cpu.model, cpu.xsave_size
+    );
+    // Engines record little of it, or nothing.
+    let kernel = format!("{} {}", host.kernel, host.arch);
+    let runtime = format!("{} {}", manifest.runtime.name, manifest.runtime.version);
     sheet
         .section("Made on")
-        .line("kernel", format!("{} {}", host.kernel, host.arch));
-    sheet.line(
-        "cpu",
-        format!(
-            "{} ({} family {} model {}, xsave {} bytes)",
-            cpu.name, cpu.vendor, cpu.family, cpu.model, cpu.xsave_size
-        ),
-    );
-    sheet.line("cgroups", cgroups).line("criu", &host.criu);
-    sheet.line(
-        "runtime",
-        format!("{} {}", manifest.runtime.name, manifest.runtime.version),
-    );
+        .line_if("kernel", Some(kernel).filter(|_| !host.kernel.is_empty()))
+        .line_if("cpu", Some(cpu_text).filter(|_| !cpu.vendor.is_empty()))
+        .line("cgroups", cgroups)
+        .line_if("criu", Some(&host.criu).filter(|version| !version.is_empty()))
+        .line("runtime", runtime.trim());
 }
 
 fn checkpoint(sheet: &mut Sheet, inspection: &Inspection) {

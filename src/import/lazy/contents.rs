@@ -97,10 +97,15 @@ impl<'a> LazyArchive<'a> {
             .transpose()?;
         let listing = listing.map(|text| Listing::from_json(&text)).transpose();
         let listing = listing.map_err(crate::runtime::Error::from)?;
-        let lxc = crate::import::lxc::source(&manifest, |name, limit| {
+        let get = |name: &str, limit| {
             let there = frames.entry(name).map(|_| archive.read(name, limit));
             Ok(there.transpose()?)
-        })?;
+        };
+        let lxc = crate::import::lxc::source(&manifest, get)?;
+        let cgroups = match (&lxc, cgroups) {
+            (Some(source), None) => crate::import::lxc::cgroups(source, get)?,
+            (_, cgroups) => cgroups,
+        };
         Ok(Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,

@@ -84,6 +84,11 @@ impl Run<'_, '_> {
             Step::WriteConfig { path } => self.write_config(path),
             Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
             Step::Restore(_) | Step::LoopbackUp | Step::ApplyLimits { .. } => Ok(()),
+            Step::PodmanRestore(_)
+            | Step::FillVolume { .. }
+            | Step::FillShm { .. }
+            | Step::AppendLog { .. }
+            | Step::ChangeRootfs { .. } => Ok(()),
         }
     }
 

@@ -43,7 +43,7 @@ impl Planner<'_> {
     }
 
     /// The request's maps by destination; what they or `--allow-mount` name must be there.
-    fn read_maps(&mut self, mounts: &[Mount]) -> BTreeMap<String, PathBuf> {
+    pub(super) fn read_maps(&mut self, mounts: &[Mount]) -> BTreeMap<String, PathBuf> {
         let of_host: Vec<&Mount> = mounts.iter().filter(|mount| mount.kind != MountKind::Pseudo).collect();
         let binds = || of_host.iter().filter(|mount| mount.kind == MountKind::Bind);
         let names = |mounts: &mut dyn Iterator<Item = &&Mount>| {
@@ -108,7 +108,7 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_bind(&mut self, mount: &Mount) {
+    pub(super) fn plan_bind(&mut self, mount: &Mount) {
         // A relative source is relative to the bundle, which is another one here; what it meant is a path of the old host.
         let origin = if mount.source.starts_with('/') {
             PathBuf::from(&mount.source)
@@ -126,7 +126,7 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_foreign(&mut self, mount: &Mount) {
+    pub(super) fn plan_foreign(&mut self, mount: &Mount) {
         let Mount {
             destination,
             fstype,
@@ -158,7 +158,7 @@ impl Planner<'_> {
     }
 
     /// Takes a path of this host for a bind mount.
-    fn use_path(&mut self, mount: &Mount, origin: PathBuf) {
+    pub(super) fn use_path(&mut self, mount: &Mount, origin: PathBuf) {
         let expected = self.archived(mount).map(|archived| archived.file_type);
         let destination = mount.destination.clone();
         match (self.look(&origin), expected) {
@@ -224,7 +224,7 @@ impl Planner<'_> {
     }
 
     /// CRIU restores cgroup mounts as they were; another version's cannot be.
-    fn check_cgroup_mount(&mut self, mount: &Mount) {
+    pub(super) fn check_cgroup_mount(&mut self, mount: &Mount) {
         let unified = |mode: CgroupMode| mode == CgroupMode::V2;
         let archived = self.manifest.host.cgroup_mode;
         let differs = archived != CgroupMode::Unknown && unified(archived) != unified(self.cgroup.mode);

@@ -24,7 +24,7 @@ impl Planner<'_> {
         self.judge_runtime();
     }
 
-    fn judge_kind(&mut self) {
+    pub(super) fn judge_kind(&mut self) {
         if self.manifest.options.pre_dump {
             self.refuse(Refusal::PreDump);
         }
@@ -92,7 +92,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_hooks(&mut self) {
+    pub(super) fn judge_hooks(&mut self) {
         let Some(hooks) = self.read(hooks::read) else { return };
         match (hooks.is_empty(), self.request.allow_hooks) {
             (true, _) => {}
@@ -108,7 +108,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_annotations(&mut self) {
+    pub(super) fn judge_annotations(&mut self) {
         let Some(all) = self.read(annotations::read) else {
             return;
         };
@@ -138,7 +138,7 @@ impl Planner<'_> {
         }
     }
 
-    fn judge_devices(&mut self) {
+    pub(super) fn judge_devices(&mut self) {
         let Some(devices) = self.read(devices::read) else {
             return;
         };

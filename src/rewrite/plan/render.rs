@@ -155,6 +155,15 @@ fn describe(step: &Step) -> String {
         }
         Step::WriteConfig { path } => format!("write {}", shown(path)),
         Step::Restore(command) => describe_restore(command),
+        Step::PodmanRestore(command) => describe_podman(command),
+        Step::FillVolume {
+            name,
+            destination,
+            entry,
+        } => format!("extract {entry} to the volume {name}, mounted at {destination}"),
+        Step::FillShm { entry } => format!("extract {entry} to the container's /dev/shm"),
+        Step::AppendLog { entry } => format!("put {entry}, if it is there, before what podman logs from now on"),
+        Step::ChangeRootfs { entry } => format!("apply {entry} to the container's root file system"),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
         Step::ApplyLimits { limits } => {
             let limit = |limit: &crate::rewrite::Limit| match limit.cgroup.as_str() {
@@ -176,6 +185,18 @@ fn describe_shm(path: &Path, options: &[String], entry: Option<&str>) -> String 
         shown(path),
         options.join(",")
     )
+}
+
+/// podman's part in one line, with what podman is told.
+fn describe_podman(command: &super::PodmanCommand) -> String {
+    let mut words = vec![format!(
+        "let podman make {} of {} and {} restore it",
+        command.name, command.image, command.runtime
+    )];
+    if !command.words.is_empty() {
+        words.push(format!("({})", command.words.join(" ")));
+    }
+    words.join(" ")
 }
 
 fn describe_restore(command: &RestoreCommand) -> String {

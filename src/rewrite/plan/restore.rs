@@ -54,6 +54,11 @@ impl Planner<'_> {
         }
         self.plan_limits();
     }
+
+    /// The switches of the restore.
+    pub(super) fn switches(&self) -> RestoreOptions {
+        switches(&self.manifest.options, &self.request.restore)
+    }
 }
 
 /// CRIU wants most of the dump's switches again; the request adds to them and decides where only one can be.

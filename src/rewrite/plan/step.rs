@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::host::Limit;
 use super::super::layout::Name;
+use super::PodmanCommand;
 use crate::manifest::FileType;
 use crate::request::{ProcessRestore, RestoreOptions};
 
@@ -141,6 +142,32 @@ pub enum Step {
     },
     /// The runtime restores the container.
     Restore(Box<RestoreCommand>),
+    /// podman makes a container of the archive, and its runtime waits to restore it.
+    PodmanRestore(Box<PodmanCommand>),
+    /// The content of a volume that podman has made. It is emptied before: podman copies files of the image into new volumes.
+    FillVolume {
+        /// Its name.
+        name: String,
+        /// Where it is in the container.
+        destination: String,
+        /// The entry that holds it.
+        entry: String,
+    },
+    /// The content of the /dev/shm that podman has made.
+    FillShm {
+        /// The entry that holds it.
+        entry: String,
+    },
+    /// What the container has said before, if the archive has it, into podman's log.
+    AppendLog {
+        /// The entry that holds it.
+        entry: String,
+    },
+    /// The changes of the root file system onto that of the image.
+    ChangeRootfs {
+        /// The entry that holds them.
+        entry: String,
+    },
     /// The loopback interface of the container's new network namespace is brought up: CRIU leaves it down.
     LoopbackUp,
     /// The recorded limits that CRIU does not restore.
@@ -164,7 +191,17 @@ impl Step {
     /// Whether `rewrite::apply` does it.
     #[must_use]
     pub fn is_preparation(&self) -> bool {
-        !matches!(self, Self::Restore(_) | Self::LoopbackUp | Self::ApplyLimits { .. })
+        !matches!(
+            self,
+            Self::Restore(_)
+                | Self::PodmanRestore(_)
+                | Self::FillVolume { .. }
+                | Self::FillShm { .. }
+                | Self::AppendLog { .. }
+                | Self::ChangeRootfs { .. }
+                | Self::LoopbackUp
+                | Self::ApplyLimits { .. }
+        )
     }
 }
 

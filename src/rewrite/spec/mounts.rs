@@ -106,6 +106,16 @@ pub fn set_source(editor: &mut Editor, index: usize, source: &str) {
     editor.set(&format!("/mounts/{index}"), "source", Value::from(source));
 }
 
+/// Takes mounts out of the list, by their places in it. Nothing is changed after it by a place.
+pub fn remove(editor: &mut Editor, indices: &[usize]) {
+    let Some(Value::Array(list)) = editor.spec().get("mounts") else {
+        return;
+    };
+    let kept = list.iter().enumerate().filter(|(index, _)| !indices.contains(index));
+    let kept = kept.map(|(_, mount)| mount.clone()).collect();
+    editor.set("", "mounts", Value::Array(kept));
+}
+
 /// Puts the pointer of an element before the pointer of an error found within it.
 pub(super) fn prefix(error: SpecError, element: &str) -> SpecError {
     let join = |pointer: String| format!("{element}{pointer}");

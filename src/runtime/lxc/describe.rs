@@ -63,6 +63,10 @@ pub(super) fn spec(facts: &LxcFacts, rootfs: &Path, pid: i32) -> Value {
     for (kind, key) in [("u", "uidMappings"), ("g", "gidMappings")] {
         let maps = id_maps(&facts.effective, kind);
         if !maps.is_empty() {
+            // Of a container that does not run any more its maps are all that tells.
+            if pid == 0 {
+                spec["linux"]["namespaces"] = json!([{"type": "user"}]);
+            }
             spec["linux"][key] = maps.into();
         }
     }

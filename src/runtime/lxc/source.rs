@@ -70,14 +70,19 @@ fn named(config: &Config) -> impl Iterator<Item = String> {
         .filter(|value| !value.is_empty())
 }
 
-/// The file, or those of the directory in the order in which LXC meets them, which is the directory's own.
+/// The file, or those of the directory in the order in which LXC meets them, which is the directory's own. What ends with a
+/// slash is a directory to LXC, and one that is not there has no files.
 ///
 /// # Errors
 /// Where one of them cannot be read.
 pub fn included(path: &Path) -> io::Result<Vec<Included>> {
     let mut paths = Vec::new();
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir() {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        for entry in entries {
             let name = entry?.file_name();
             let taken = name.to_string_lossy().ends_with(SUFFIX) && name.len() >= SHORTEST;
             paths.extend(taken.then(|| path.join(name)));
@@ -125,9 +130,10 @@ mod tests {
         fs::write(at("f"), format!("lxc.include = {}\n", at("d"))).unwrap();
         fs::write(at("fstab"), "proc proc proc defaults 0 0\n").unwrap();
         let text = format!(
-            "lxc.include = {}\nlxc.include = {}\nlxc.mount.fstab = {}\n",
+            "lxc.include = {}\nlxc.include = {}\nlxc.include = {}\nlxc.mount.fstab = {}\n",
             at("f"),
             at("none"),
+            at("no-directory/"),
             at("fstab")
         );
         fs::write(at("config"), text).unwrap();
@@ -139,6 +145,7 @@ mod tests {
             .map(|file| file.path.clone())
             .collect();
         assert_eq!(names, [at("d/a.conf"), at("f")]);
+        assert!(source.includes.contains_key(&at("no-directory/")) && !source.includes.contains_key(&at("none")));
         assert_eq!(source.effective().get(keys::TTY_MAX).unwrap().value, "4");
         assert_eq!(source.fstab.unwrap().entries().count(), 1);
     }
