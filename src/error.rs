@@ -202,6 +202,9 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// Of the network links.
+    #[error(transparent)]
+    Links(#[from] crate::links::Error),
     /// Of a configuration of LXC.
     #[error(transparent)]
     Lxc(#[from] crate::lxc::Error),
@@ -248,6 +251,7 @@ impl Error {
             Self::Cgroup(error) => error.kind(),
             Self::Lxc(error) => error.kind(),
             Self::Host(error) => error.kind(),
+            Self::Links(error) => error.kind(),
             Self::Capture(error) => error.kind(),
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::Tree { source, .. } => source.kind(),

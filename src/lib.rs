@@ -29,6 +29,7 @@
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
 //! | [`host`] | facts about this host, and what of them an archive needs |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
+//! | [`links`] | the host's ends of a container's network links: cut off and brought back |
 //! | [`images`] | what CRIU's images say: processes, memory, files, sockets, mounts, network |
 //! | [`report`] | a checkpoint as a page for a browser |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
@@ -48,6 +49,7 @@ pub mod foreign;
 pub mod host;
 pub mod images;
 pub mod import;
+pub mod links;
 pub mod lxc;
 pub mod manifest;
 pub mod mounts;

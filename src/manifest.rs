@@ -129,6 +129,9 @@ pub struct Network {
     pub interface: String,
     /// The container's addresses in it, with the length of the prefix where that is known.
     pub addresses: Vec<String>,
+    /// The gateways of those addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<String>,
     /// The interface's hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,

@@ -428,3 +428,171 @@ fn a_directory_is_listed() {
     assert_eq!(place.stdout(&["list", "none-here"]), "no checkpoints in none-here\n");
     place.refused(&["list", "nowhere"], 1);
 }
+
+/// The dump as an engine would have it: a tar without index or checksums, its specification with these annotations.
+fn foreign(place: &Place, name: &str, flags: &str, annotations: Value) {
+    let directory = place.0.path().join("unpacked");
+    place.stdout(&["extract", "none", "-C", "unpacked", "--quiet"]);
+    for ours in ["ckpt.json", "index.json", "SHA256SUMS", "cgroup.json", "bind.mounts"] {
+        let _ = fs::remove_file(directory.join(ours));
+    }
+    let spec: Value = serde_json::from_slice(&fs::read(directory.join("spec.dump")).unwrap()).unwrap();
+    let spec = spec.as_object().unwrap().clone();
+    let spec = spec
+        .into_iter()
+        .chain([("annotations".to_owned(), annotations)])
+        .collect::<serde_json::Map<_, _>>();
+    fs::write(directory.join("spec.dump"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    fs::rename(directory.join("rootfs.tar"), directory.join("rootfs-diff.tar")).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg(flags)
+        .arg(place.0.path().join(name))
+        .arg("-C")
+        .arg(&directory)
+        .arg(".");
+    tar.assert().success();
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn foreign_archives_are_shown_whatever_their_compression() {
+    let place = Place::new();
+    let crio = serde_json::json!({
+        "io.container.manager": "cri-o",
+        "io.kubernetes.cri-o.Metadata": "{\"name\":\"container-name\"}",
+        "io.kubernetes.cri-o.Created": "2023-01-02T03:04:05Z",
+        "io.kubernetes.cri-o.IP.0": "10.0.0.7",
+        "io.kubernetes.pod.name": "pod-name",
+        "io.kubernetes.pod.namespace": "default",
+    });
+    fs::create_dir(place.0.path().join("all")).unwrap();
+    for (name, flags) in [("all/checkpoint-a.tar", "cf"), ("all/checkpoint-b.tar", "czf")] {
+        foreign(&place, name, flags, crio.clone());
+        let all = place.stdout(&[
+            "inspect",
+            name,
+            "--ps-tree-cmd",
+            "--ps-tree-env",
+            "--files",
+            "--metadata",
+            "--stats",
+        ]);
+        for wanted in [
+            "1 /bin/counter",
+            "TERM=xterm",
+            "[REG 3]  /log (at 24",
+            "pod-name",
+            "default",
+            "io.kubernetes.cri-o.IP.0: 10.0.0.7",
+            "85706 us",
+        ] {
+            assert!(all.contains(wanted), "{wanted}: {all}");
+        }
+        assert_eq!(
+            place.stdout(&["memory", name, "--strings"]),
+            place.stdout(&["memory", "zstd", "--strings"])
+        );
+        assert_eq!(
+            place.stdout(&["memory", name, "--pid", "1"]),
+            place.stdout(&["memory", "zstd", "--pid", "1"])
+        );
+        let report = place.stdout(&["report", name, "-o", "page.html"]);
+        assert!(report.starts_with("page.html ("), "{report}");
+    }
+    let same: Value = serde_json::from_slice(
+        &place
+            .ckpt(&["diff", "all/checkpoint-a.tar", "zstd", "--json"])
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            same["memory"][0]["same"].as_u64(),
+            same["memory"][0]["changed"].as_u64()
+        ),
+        (Some(16384), Some(0))
+    );
+    assert!(
+        same["configuration"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|setting| setting["name"] == "/engine/pod/name"),
+        "{same}"
+    );
+    let listed = place.stdout(&["list", "all"]);
+    let line = listed.lines().nth(1).unwrap();
+    for wanted in ["container-name", "default", "pod-name", "CRI-O", "checkpoint-a.tar"] {
+        assert!(line.contains(wanted), "{wanted}: {line}");
+    }
+    assert!(place.stdout(&["list", "-l", "all"]).contains("10.0.0.7"));
+}
+
+#[test]
+fn statistics_that_are_missing_or_not_valid() {
+    let place = Place::new();
+    foreign(&place, "good.tar", "cf", serde_json::json!({}));
+    assert!(
+        place
+            .stdout(&["inspect", "good.tar", "--stats"])
+            .contains("memwrite      36 us")
+    );
+    let unpacked = place.0.path().join("again");
+    for content in [None, Some("{}")] {
+        let _ = fs::remove_dir_all(&unpacked);
+        fs::create_dir(&unpacked).unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("xf")
+            .arg(place.0.path().join("good.tar"))
+            .arg("-C")
+            .arg(&unpacked)
+            .assert()
+            .success();
+        fs::remove_file(unpacked.join("stats-dump")).unwrap();
+        if let Some(content) = content {
+            fs::write(unpacked.join("stats-dump"), content).unwrap();
+        }
+        let mut tar = Command::new("tar");
+        tar.arg("cf")
+            .arg(place.0.path().join("bad.tar"))
+            .arg("-C")
+            .arg(&unpacked)
+            .arg(".")
+            .assert()
+            .success();
+        assert!(
+            place
+                .refused(&["inspect", "bad.tar", "--stats"], 4)
+                .contains("stats-dump")
+        );
+        assert!(place.stdout(&["inspect", "bad.tar"]).contains("/bin/counter"));
+    }
+}
+
+#[test]
+fn the_page_is_one_file_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    place.stdout(&["report", "zstd", "-o", "page.html"]);
+    let path = place.0.path().join("page.html");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page.contains("/bin/counter") && page.contains("default-src 'none'") && !page.contains("TERM=xterm"));
+    assert_eq!(
+        place.stdout(&["report", "zstd", "-o", "-"]),
+        page,
+        "the same archive makes the same page"
+    );
+    assert!(
+        place
+            .stdout(&["report", "zstd", "-o", "-", "--env"])
+            .contains("TERM=xterm")
+    );
+    let output = place.piped("gzip", &["report", "-", "-o", "-"]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("/bin/counter"));
+    let kept = fs::read_dir(&place.0).unwrap().count();
+    place.refused(&["report", "zstd", "-o", "nowhere/page.html"], 1);
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), kept);
+}

@@ -97,3 +97,37 @@ fn the_readme_and_the_help_list_the_same_exit_codes() {
         );
     }
 }
+
+/// The source of every test, and of every module that has tests.
+fn sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_stand_for_those_of_checkpointctl_are_there() {
+    let mut text = String::new();
+    for directory in ["src", "tests"] {
+        sources(&root().join(directory), &mut text);
+    }
+    let page = fs::read_to_string(root().join("docs/checkpointctl.md")).unwrap();
+    let names = page
+        .split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        .filter(|word| word.matches('_').count() >= 3);
+    let mut count = 0;
+    for name in names {
+        // A name may be cut, after one that is whole.
+        assert!(
+            text.contains(&format!("fn {}", name.trim_end_matches('_'))),
+            "there is no test {name}"
+        );
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}

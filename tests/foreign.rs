@@ -757,6 +757,18 @@ fn files_of_the_engine_are_made_anew_and_namespaces_of_the_pod_are_left_or_refus
         }
         let output = place.ckpt(&words).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        words[1] = "-";
+        let piped = place.piped(&words, "c");
+        let piped = String::from_utf8(piped.stdout).unwrap() + &String::from_utf8(piped.stderr).unwrap();
+        let names = [("import c", "import -"), ("check c", "check -")];
+        let renamed = names
+            .iter()
+            .fold(text.clone(), |text, (from, to)| text.replace(from, to));
+        let lines = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.starts_with("ckpt: verifying"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(lines(&piped), lines(&renamed));
         // Without the runtime on this machine the plan stops there, and only there.
         if !text.contains("runc is not installed") {
             assert!(text.contains("mounted at /etc/hosts, anew"), "{text}");

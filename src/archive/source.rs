@@ -108,11 +108,11 @@ impl Source {
             // Both handles share one position.
             file.rewind().map_err(failed)?;
         } else {
-            (&mut self.file)
-                .take(count as u64)
-                .read_to_end(&mut start)
-                .map_err(failed)?;
-            self.ahead = io::Cursor::new(start.clone());
+            // What was looked at before is looked at again.
+            let ahead = self.ahead.get_mut();
+            let more = count.saturating_sub(ahead.len());
+            (&mut self.file).take(more as u64).read_to_end(ahead).map_err(failed)?;
+            start.extend_from_slice(&ahead[..ahead.len().min(count)]);
         }
         Ok(start)
     }
@@ -157,6 +157,28 @@ fn failed(operation: &'static str, path: &Path, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_looked_at_is_read_all_the_same() {
+        use std::io::Write as _;
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("a");
+        std::fs::write(&path, "abcdef").expect("written");
+        let (pipe, mut writer) = io::pipe().expect("pipe");
+        writer.write_all(b"abcdef").expect("written");
+        drop(writer);
+        for mut source in [
+            Source::open(&path).expect("file"),
+            Source::new(pipe.into(), &path).expect("pipe"),
+        ] {
+            for (count, want) in [(2, "ab"), (4, "abcd"), (2, "ab"), (100, "abcdef")] {
+                assert_eq!(source.peek(count).expect("peeked"), want.as_bytes());
+            }
+            let mut text = String::new();
+            source.read_to_string(&mut text).expect("read");
+            assert_eq!(text, "abcdef");
+        }
+    }
 
     #[test]
     fn files_are_seekable_and_pipes_are_not() {

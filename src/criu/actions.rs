@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
+use crate::links;
 use crate::sys::pidns;
 
 /// Longest request that a script may send, bytes: a step and a path.
@@ -107,13 +108,13 @@ impl Action {
 }
 
 /// The script that CRIU starts: steps without interest end at once, the others ask ckpt. CRIU takes a script that fails or
-/// is killed for a no.
+/// is killed for a no. After a no it undoes what a ckpt that was killed could not, and that also where the one that asked
+/// was killed with it.
 pub(super) fn script(helper: &str, socket: &str) -> String {
+    let (dumped, restored) = (ActionKind::PostDump.name(), ActionKind::PostRestore.name());
+    let ask = question(helper, socket);
     format!(
-        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{}|{}) exec {} ;;\nesac\n",
-        ActionKind::PostDump.name(),
-        ActionKind::PostRestore.name(),
-        question(helper, socket),
+        "#!/bin/sh\ncase \"$CRTOOLS_SCRIPT_ACTION\" in\n{dumped}|{restored}) {ask} || {{ {ask} --undo; exit 1; }} ;;\nesac\n"
     )
 }
 
@@ -142,6 +143,14 @@ pub fn run_action(socket: &Path, action: &str, init_pid: Option<&str>) -> io::Re
     } else {
         Err(io::Error::other("ckpt did not agree"))
     }
+}
+
+/// Undoes what the session at `socket` has left undone that was killed: CRIU lets the container run on next.
+///
+/// # Errors
+/// Where a link of the container stays down.
+pub fn undo_action(socket: &Path) -> io::Result<()> {
+    links::heal(&socket.with_file_name(links::RECORD))
 }
 
 #[cfg(test)]
@@ -193,7 +202,7 @@ mod tests {
     fn the_script_quotes_its_words() {
         let text = script("/opt/it's here/ckpt", "/run/s");
         assert!(
-            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' ;;"),
+            text.contains(r"'/opt/it'\''s here/ckpt' criu-action --socket '/run/s' || {"),
             "{text}"
         );
     }

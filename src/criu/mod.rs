@@ -23,7 +23,7 @@ pub mod wire;
 mod work;
 pub mod zeros;
 
-pub use actions::{Action, ActionKind, run_action};
+pub use actions::{Action, ActionKind, run_action, undo_action};
 pub use error::Error;
 pub use log::{BrokenOff, broken_off, error_lines, frozen_for};
 pub use netlock::Network;

@@ -20,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process_group};
 
 use super::actions::{self, Action, ActionKind};
 use super::{Error, OptionFile, log};
+use crate::links;
 
 /// Where sessions keep their sockets: a file system in memory, gone after a reboot.
 const BASE: &str = "/run/ckpt";
@@ -84,7 +85,7 @@ impl Session {
             .mode(0o700)
             .create(BASE)
             .map_err(|error| Error::io("making", BASE, error))?;
-        super::work::sweep(Path::new(BASE), PREFIX);
+        super::work::sweep_after(Path::new(BASE), PREFIX, heal);
         let made = super::work::locked_dir(Path::new(BASE), PREFIX);
         let (path, lock) = made.map_err(|error| Error::io("making a session directory in", BASE, error))?;
         let directory = Directory(path);
@@ -229,6 +230,13 @@ pub fn helper() -> Result<PathBuf, Error> {
         return Ok(this);
     }
     crate::sys::programs::find("ckpt").ok_or_else(|| Error::NoHelper(io::ErrorKind::NotFound.into()))
+}
+
+/// Undoes what the session of a process that was killed has left cut off.
+fn heal(session: &Path) {
+    if let Err(error) = links::heal(&session.join(links::RECORD)) {
+        tracing::warn!(%error, session = %session.display(), "network links of a container stay down");
+    }
 }
 
 fn write_script(path: &Path, text: &str) -> Result<(), Error> {
@@ -426,6 +434,12 @@ impl Commit<'_> {
     #[must_use]
     pub fn init_pid(&self) -> Option<i32> {
         self.action.init_pid()
+    }
+
+    /// Where it is recorded which links of the container are cut off: it outlives a ckpt that is killed.
+    #[must_use]
+    pub fn links_record(&self) -> PathBuf {
+        self.running.session.directory.0.join(links::RECORD)
     }
 
     /// Lets CRIU go on and waits for the runtime's end.

@@ -151,6 +151,11 @@ pub(super) fn locked_dir(base: &Path, prefix: &str) -> io::Result<(PathBuf, File
 
 /// Removes the directories whose owner is gone.
 pub(super) fn sweep(base: &Path, prefix: &str) {
+    sweep_after(base, prefix, |_| {});
+}
+
+/// The same, after `undo` has had each.
+pub(super) fn sweep_after(base: &Path, prefix: &str, undo: impl Fn(&Path)) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
@@ -159,6 +164,7 @@ pub(super) fn sweep(base: &Path, prefix: &str) {
             continue;
         };
         if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            undo(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,16 +1,18 @@
 //! A failed export: what is undone of it, and what state the container is in, asked of the runtime and not assumed.
 //!
 //! A CRIU that fails undoes what it did. One that is killed does not: tasks go on, for the kernel lets them go, but the
-//! freezer may stay closed and the network locked. What happened to a task in the middle of being changed cannot be undone:
+//! freezer may stay closed, the network locked and TCP sockets in repair. What happened to a task in the middle of being changed cannot be undone:
 //! CRIU runs code of its own in each, with all signals blocked, and one that is let go there ends by a trap, or stays deaf.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::criu::{BrokenOff, Network, WorkDir, broken_off};
 use crate::error::{Error, Fate};
 use crate::event::{Event, Events};
 use crate::runtime::{Runtime, Target};
+use crate::sys::repair::end_repair;
 
 /// What CRIU blocks in a task while it runs code of its own there: every signal but the trap. No C library blocks the two
 /// that it uses itself, so this is nobody else's.
@@ -68,10 +70,18 @@ impl<'a> Failing<'a> {
         }
     }
 
-    /// The network first, so that a container that is thawed finds it as it was.
+    /// The network and its sockets first, so that a container that is thawed finds them as they were.
     fn undo(&self, broken: &BrokenOff) -> Fate {
         if let Some(Err(error)) = self.network.as_ref().map(Network::unlock) {
             self.warn(format!("the container's network is still locked by CRIU: {error}"));
+        }
+        for (pid, name) in &broken.stopped {
+            match end_repair(*pid) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    self.warn(format!("TCP connections of {pid} ({name}) may stand still: {error}"));
+                }
+                _ => {}
+            }
         }
         let id = &self.target.id;
         let changed = match (self.fate(), self.target.status.as_str()) {

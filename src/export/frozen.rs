@@ -15,9 +15,10 @@ use super::images::Images;
 use super::place;
 use crate::archive::Sink;
 use crate::criu::pages::{Link, PageServer};
-use crate::criu::{Commit, Hook, Running, WorkDir, frozen_for};
+use crate::criu::{self, Commit, Hook, Running, WorkDir, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::links::{self, Cut};
 use crate::request::ExportRequest;
 use crate::runtime::{Checkpoint, PagesTo, Runtime, Target};
 
@@ -148,15 +149,20 @@ impl Dump<'_> {
             self.signal_ready();
         }
         let before = dumped.frozen;
-        let mut commit = Waiting(commit);
+        let mut commit = Waiting { commit, cut: None };
+        self.cut_off(&mut commit)?;
         let images = Images::list(images)?;
         let mut archiving = archiving;
         archiving.images_and_files(&images, self.interrupted)?;
+        // The files may have taken long. From here on there is no stopping.
+        if (self.interrupted)() {
+            return Err(criu::Error::Interrupted.into());
+        }
         if self.request.dump.leave_running {
             dumped.frozen = commit.thaw(before, asked)?;
         }
         let report = archiving.finish(&self.target.id, &images, &dumped)?;
-        let frozen = match commit.0 {
+        let frozen = match commit.commit {
             Some(_) => commit
                 .thaw(before, asked)
                 .map_err(|error| Error::Ending(error.into()))?,
@@ -164,6 +170,19 @@ impl Dump<'_> {
         };
         self.events.emit(Event::Frozen { duration: frozen });
         Ok(Taken { report, frozen })
+    }
+
+    /// Takes the host's ends of an LXC container's links down, so that nothing of this host answers for it any more. A
+    /// container that runs on keeps them.
+    fn cut_off(&self, waiting: &mut Waiting<'_>) -> Result<(), Error> {
+        let Some(commit) = waiting.commit.as_ref().filter(|_| !self.request.dump.leave_running) else {
+            return Ok(());
+        };
+        if self.target.lxc.is_some() {
+            let ends = links::of_container(self.target.pid)?;
+            waiting.cut = Some(Cut::make(&ends, &commit.links_record())?);
+        }
+        Ok(())
     }
 
     /// `--status-fd`: one byte when everything is dumped and the container waits for its archive.
@@ -174,15 +193,20 @@ impl Dump<'_> {
     }
 }
 
-/// A commit that is refused, and the refusal waited for, unless it is acknowledged.
-struct Waiting<'session>(Option<Commit<'session>>);
+/// A commit that is refused, and the refusal waited for, unless it is acknowledged. The container has its links back before
+/// it runs on.
+struct Waiting<'session> {
+    commit: Option<Commit<'session>>,
+    cut: Option<Cut>,
+}
 
 impl Waiting<'_> {
     /// Lets CRIU go on; returns how long the container has been frozen, `before` when CRIU asked.
     fn thaw(&mut self, before: Duration, asked: Instant) -> Result<Duration, Error> {
         let frozen = before + asked.elapsed();
-        if let Some(commit) = self.0.take() {
+        if let Some(commit) = self.commit.take() {
             commit.acknowledge()?;
+            self.cut.take().into_iter().for_each(Cut::keep);
         }
         Ok(frozen)
     }
@@ -190,7 +214,8 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.take().into_iter().for_each(Commit::refuse);
+        drop(self.cut.take());
+        self.commit.take().into_iter().for_each(Commit::refuse);
     }
 }
 

@@ -102,6 +102,14 @@ struct Interface {
 #[derive(Debug, Deserialize)]
 struct Subnet {
     ipnet: String,
+    #[serde(default)]
+    gateway: Option<String>,
+}
+
+impl Subnet {
+    fn gateway(&self) -> Option<String> {
+        self.gateway.clone().filter(|gateway| !gateway.is_empty())
+    }
 }
 
 /// The manifest of an archive of which this is known.
@@ -215,6 +223,7 @@ fn networks(status: Option<&[u8]>) -> Result<Vec<Network>, Error> {
         let network = move |(interface, found): (String, Interface)| Network {
             name: name.clone(),
             interface,
+            gateways: found.subnets.iter().flatten().filter_map(Subnet::gateway).collect(),
             addresses: found
                 .subnets
                 .unwrap_or_default()
@@ -239,6 +248,7 @@ fn address_of_crio(spec: &Value, engine: EngineName) -> Option<Network> {
         name: String::new(),
         interface: String::new(),
         addresses: vec![address.to_owned()],
+        gateways: Vec::new(),
         mac: None,
     })
 }

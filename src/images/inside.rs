@@ -346,3 +346,92 @@ fn explain(error: &Error) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::collected::Collected;
+    use super::super::regions::ProcessRegions;
+    use super::*;
+
+    const ALL: Want = Want {
+        environment: true,
+        mappings: true,
+        pid: None,
+    };
+
+    /// The images of a real dump.
+    fn images() -> Vec<(String, Vec<u8>)> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dump-counter/images");
+        let entries = directory.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let mut images: Vec<_> = entries
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_str().unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                )
+            })
+            .collect();
+        images.sort();
+        images
+    }
+
+    fn collected(images: &[(String, Vec<u8>)]) -> Collected {
+        let mut collected = Collected::new();
+        for (name, content) in images {
+            collected
+                .take(name, content.len() as u64, &mut content.as_slice())
+                .unwrap();
+        }
+        collected
+    }
+
+    #[test]
+    fn a_real_dump_is_understood_whole() {
+        let inside = Inside::read(&collected(&images()), ALL).unwrap();
+        assert_eq!(inside.problems, []);
+        let process = &inside.processes[0];
+        assert_eq!(
+            (
+                process.command().as_str(),
+                process.files.len(),
+                process.environment.as_ref().map(Vec::len)
+            ),
+            ("/bin/counter", 4, Some(3))
+        );
+        assert_eq!(
+            (inside.memory.private, inside.mounts.len(), inside.hostname.as_deref()),
+            (16384, 25, Some("runc"))
+        );
+        assert!(matches!(
+            Inside::read(&collected(&images()), Want { pid: Some(2), ..ALL }),
+            Err(Error::NoProcess { pid: 2 })
+        ));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn damaged_images_cost_what_is_in_them_and_nothing_else(which: prop::sample::Index, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in prop::option::of(any::<prop::sample::Index>())) {
+            let mut images = images();
+            let at = which.index(images.len());
+            let content = &mut images[at].1;
+            for (place, byte) in changes {
+                let place = place.index(content.len());
+                content[place] = byte;
+            }
+            if let Some(cut) = cut {
+                let length = cut.index(content.len());
+                content.truncate(length);
+            }
+            let images = collected(&images);
+            let inside = Inside::read(&images, ALL).unwrap();
+            prop_assert!(inside.processes.len() <= 1 && inside.mounts.len() <= 64);
+            let _ = ProcessRegions::read(&images, None);
+        }
+    }
+}

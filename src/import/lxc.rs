@@ -1,12 +1,13 @@
 //! What an import of a container of LXC has to know: the archived configuration, and LXC on this host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::archive::limits::MAX_JSON;
 use crate::cgroup::{self, CgroupRecord, Configured};
 use crate::error::Error;
+use crate::links;
 use crate::lxc::phaul::{self, PhaulGroup};
 use crate::lxc::source::{CONFIG_ENTRY, PHAUL_ENTRY};
 use crate::lxc::{Config, Includes, Source, keys};
@@ -22,8 +23,6 @@ const LXCPATH: &str = "/var/lib/lxc";
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 /// There where SELinux is at work.
 const SELINUX: &str = "/sys/fs/selinux/enforce";
-/// The network interfaces of this network namespace.
-const INTERFACES: &str = "/sys/class/net";
 
 /// Reads the archived configuration with `get`; `None` where the archive is not of a container of LXC.
 pub(super) fn source(
@@ -84,21 +83,17 @@ pub(super) fn host(request: &ImportRequest, source: &Source) -> Result<LxcHost, 
         }
         Err(error) => return Err(error.into()),
     };
+    let interfaces = links::here()?;
+    let bridges = interfaces.iter().filter(|interface| links::is_bridge(interface));
     Ok(LxcHost {
         lxcpath,
         major,
         includes: includes(&source.config, request),
-        interfaces: interfaces(),
+        interfaces: interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        bridges: bridges.map(|bridge| bridge.name.clone()).collect(),
         apparmor: fs::read_to_string(APPARMOR).is_ok_and(|text| text.trim() == "Y"),
         selinux: Path::new(SELINUX).exists(),
     })
-}
-
-fn interfaces() -> BTreeSet<String> {
-    let entries = fs::read_dir(INTERFACES).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
 }
 
 /// What the includes of the archived configuration have on this host, by their values. A file that nobody vouches for is

@@ -10,6 +10,7 @@ use crate::cgroup::{self, CgroupRecord, TargetCgroups};
 use crate::criu::{self, Hook, Running, Session, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
+use crate::links;
 use crate::mounts::MountTable;
 use crate::request::RuntimeKind;
 use crate::rewrite::plan::RestoreCommand;
@@ -84,6 +85,7 @@ impl Finishing<'_> {
                 _ => {}
             }
         }
+        links::bring_back(pid, &wanted_links(plan))?;
         Ok(())
     }
 
@@ -98,6 +100,30 @@ impl Finishing<'_> {
         }
         Ok(())
     }
+}
+
+/// The network links that the plan has for the container.
+fn wanted_links(plan: &Plan) -> Vec<links::Wanted> {
+    let wanted = |step: &Step| match step {
+        Step::BringBack { interface, bridge, .. } => Some(links::Wanted {
+            inside: interface.clone(),
+            bridge: bridge.clone(),
+        }),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(wanted).collect()
+}
+
+/// Removes what a failed restore left of the links. The plan has seen that these names were free.
+fn remove_links(plan: &Plan) -> Vec<String> {
+    let hosts = plan.steps.iter().filter_map(|step| match step {
+        Step::BringBack { host, .. } => Some(host),
+        _ => None,
+    });
+    let removed = hosts.map(|host| links::remove(host));
+    removed
+        .filter_map(|removed| removed.err().map(|error| error.to_string()))
+        .collect()
 }
 
 /// A restore that failed.
@@ -141,7 +167,7 @@ impl Attempt<'_> {
             .map_err(|source| Failed {
                 source: Box::new(source),
                 log: work.keep_log(RESTORE_LOG, self.command.name.as_str()),
-                left: clean(&*runtime, self.command.name.as_str()),
+                left: [clean(&*runtime, self.command.name.as_str()), remove_links(self.plan)].concat(),
             })
     }
 

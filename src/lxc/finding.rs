@@ -173,14 +173,6 @@ pub enum Finding {
         /// Where.
         place: Place,
     },
-    /// A bind mount of an fstab, of which LXC tells CRIU nothing.
-    #[error("the bind mount at {target} is in an fstab, of which LXC tells CRIU nothing (line {line} of it)")]
-    FstabBind {
-        /// The target as it is written.
-        target: String,
-        /// The line of the fstab, from 1.
-        line: usize,
-    },
     /// A mount that cannot be read.
     #[error("{place}: the mount has no target")]
     MountIncomplete {
@@ -240,7 +232,6 @@ impl Finding {
                 | Self::NetworkOfHost { .. }
                 | Self::InterfaceUnnamed { .. }
                 | Self::VethRouted { .. }
-                | Self::FstabBind { .. }
                 | Self::NamespaceKept { .. }
                 | Self::Label { .. }
         )
@@ -276,7 +267,6 @@ impl Finding {
     fn mount_advice(&self) -> Option<String> {
         let text = match self {
             Self::MountAbsolute { .. } => "name the target from the container's root, without a / before it".to_owned(),
-            Self::FstabBind { .. } => "make it a lxc.mount.entry".to_owned(),
             Self::MountIncomplete { .. } => "write SOURCE TARGET TYPE OPTIONS 0 0".to_owned(),
             Self::NamespaceShared { kind, .. } => format!("remove lxc.namespace.share.{kind}"),
             Self::NamespaceKept { .. } => "remove lxc.namespace.keep".to_owned(),

@@ -22,6 +22,8 @@ pub const INCLUDE: &str = "lxc.include";
 pub const IDMAP: &str = "lxc.idmap";
 /// Number of terminals.
 pub const TTY_MAX: &str = "lxc.tty.max";
+/// How many terminals a file system of the container's own has room for.
+pub const PTY_MAX: &str = "lxc.pty.max";
 /// What /dev/console is connected to.
 pub const CONSOLE_PATH: &str = "lxc.console.path";
 /// Where the console's output is written.
@@ -113,7 +115,7 @@ const KEYS: &[(&str, Shape, &str)] = &[
     ("lxc.no_new_privs", Scalar, ""),
     ("lxc.prlimit", Named, "lxc.limit"),
     ("lxc.proc", Named, ""),
-    ("lxc.pty.max", Scalar, "lxc.pts"),
+    (PTY_MAX, Scalar, "lxc.pts"),
     ("lxc.rootfs.managed", Scalar, ""),
     (ROOTFS_MOUNT, Scalar, ""),
     ("lxc.rootfs.options", Scalar, ""),

@@ -362,14 +362,14 @@
     else nothing(by("mounts-table"), "No mounts could be read.");
     const engine = inspection.manifest.engine || {}, network = inspection.network || { devices: [], routes: [] };
     const lines = [
-      ...(engine.networks || []).map((one) => ({ what: "network", name: `${one.name} ${one.interface}`, value: [...one.addresses, one.mac || ""].join(" ") })),
+      ...(engine.networks || []).map((one) => ({ what: "network", name: `${one.name} ${one.interface}`, value: [...one.addresses, ...(one.gateways || []).map((gateway) => `via ${gateway}`), one.mac || ""].join(" ").trim() })),
       ...(engine.ports || []).map((one) => ({ what: "port", name: `${one.host_ip || "*"}:${one.host_port}`, value: `to ${one.container_port}/${one.protocol}${one.count > 1 ? `, ${one.count} of them` : ""}` })),
       ...network.devices.map((one) => ({ what: "device", name: one.name, value: [one.type, one.up ? "up" : "down", `mtu ${one.mtu}`, one.mac || "", ...one.addresses.map((address) => `${address.address}/${address.prefix}`)].filter(Boolean).join(" ") })),
       ...network.routes.map((one) => ({ what: "route", name: one.destination ? `${one.destination}/${one.prefix}` : "default", value: one.gateway ? `via ${one.gateway}` : "" })),
     ];
     if (lines.length) table(by("network-table"), "network", [{ label: "What", text: (row) => row.what }, { label: "Name", mono: true, text: (row) => row.name }, { label: "Value", mono: true, text: (row) => row.value }], lines);
     else nothing(by("network-table"), "The images have no network: it is the host's, or the runtime makes it anew.");
-    const limits = (inspection.cgroups || []).flatMap((group) => Object.entries(group.limits).map(([file, value]) => ({ file, value, path: group.path || "/", controllers: group.controllers.join(",") })));
+    const limits = (inspection.cgroups || []).flatMap((group) => Object.entries(group.limits).map(([file, value]) => ({ file, value: value.trim().split("\n").join(", "), path: group.path || "/", controllers: group.controllers.join(",") })));
     if (limits.length) table(by("limits-table"), "limits", [{ label: "Limit", mono: true, text: (row) => row.file }, { label: "Value", mono: true, text: (row) => row.value }, { label: "Cgroup", mono: true, text: (row) => row.path }, { label: "Controllers", text: (row) => row.controllers }], limits, { sort: 0 });
     else nothing(by("limits-table"), "No limits were recorded.");
     table(by("entries-table"), "entries", [{ label: "Name", mono: true, text: (row) => row.name }, { label: "Size", number: true, key: (row) => row.bytes, text: (row) => bytes(row.bytes) }, { label: "SHA-256", mono: true, text: (row) => row.sha256 || "" }], inspection.entries);

@@ -81,6 +81,8 @@ pub struct LxcHost {
     pub includes: Includes,
     /// The network interfaces.
     pub interfaces: BTreeSet<String>,
+    /// Those of them that are bridges.
+    pub bridges: BTreeSet<String>,
     /// Whether AppArmor is at work.
     pub apparmor: bool,
     /// Whether SELinux is at work.

@@ -156,6 +156,8 @@ struct Planner<'a> {
     cgroup_path: Option<String>,
     lxc: Option<LxcInputs<'a>>,
     lxc_plan: Option<LxcPlan>,
+    /// The steps after the restore that bring its network links back.
+    lxc_links: Vec<Step>,
     /// The files of the container's directory, written when everything else is in place.
     lxc_steps: Vec<Step>,
     /// What the steps before put there.
@@ -197,6 +199,7 @@ impl<'a> Planner<'a> {
             cgroup_path: None,
             lxc: inputs.lxc,
             lxc_plan: None,
+            lxc_links: Vec::new(),
             lxc_steps: Vec::new(),
             lxc_made: Vec::new(),
             asked: std::rc::Rc::default(),

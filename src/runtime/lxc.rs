@@ -8,7 +8,9 @@
 //! `lxc-checkpoint` either.
 
 mod describe;
+mod externals;
 mod freezer;
+mod ghosts;
 mod payload;
 mod source;
 
@@ -109,6 +111,11 @@ impl Lxc {
             Some(mount) => Err(Error::LxcCrashes { version, mount }),
             None => Ok(()),
         }
+    }
+
+    /// The configuration of the container `id`.
+    fn source(&self, id: &str) -> Result<Source, Error> {
+        source::read(&self.lxcpath.join(id).join("config"))
     }
 
     /// State and first process, as `lxc-info` tells them.
@@ -332,6 +339,15 @@ impl Runtime for Lxc {
         if options.auto_dedup {
             file.switch("auto-dedup");
         }
+        for external in externals::of_fstab(&self.source(request.id)?) {
+            file.value("external", &external.at_dump())?;
+        }
+        // A device node that was removed or replaced since it was opened is found by its numbers.
+        file.switch("evasive-devices");
+        let pid = self.state(request.id)?.map(|(_, pid)| pid);
+        if let Some(limit) = pid.and_then(ghosts::limit) {
+            file.value("ghost-limit", &limit.to_string())?;
+        }
         page_server(&mut file, request.page_server)?;
         Ok(Invocation::new(command, file, logs))
     }
@@ -361,8 +377,11 @@ impl Runtime for Lxc {
         if options.auto_dedup {
             file.switch("auto-dedup");
         }
-        let effective = source::read(&request.bundle.join("config"))?.effective();
-        if let Some(path) = payload::unified(&effective, request.id) {
+        let source = self.source(request.id)?;
+        for external in externals::of_fstab(&source) {
+            file.value("external", &external.at_restore())?;
+        }
+        if let Some(path) = payload::unified(&source.effective(), request.id) {
             file.value("cgroup-root", &format!(":{}", path.display()))?;
         }
         if request.lazy {

@@ -6,6 +6,8 @@ pub mod pidns;
 pub mod probe;
 pub mod programs;
 pub mod read;
+pub mod repair;
+pub mod rtnetlink;
 pub mod space;
 pub mod status;
 #[cfg(test)]

@@ -7,21 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use super::rtnetlink::{Change, Netlink};
+
 /// Index of the loopback interface: the kernel gives it to the first interface of every network namespace.
-const LOOPBACK_INDEX: i32 = 1;
-/// `RTM_NEWLINK` of `linux/rtnetlink.h`.
-const RTM_NEWLINK: u16 = 16;
-/// `NLM_F_REQUEST | NLM_F_ACK` of `linux/netlink.h`.
-const REQUEST_AND_ACK: u16 = 0x1 | 0x4;
-/// `NLMSG_ERROR`: the type of an answer; its error number is 0 where all went well.
-const NLMSG_ERROR: u16 = 2;
-/// `IFF_UP`.
-const IFF_UP: u32 = 1;
-/// Length of `struct nlmsghdr` followed by `struct ifinfomsg`.
-const MESSAGE_LEN: u32 = 32;
+const LOOPBACK_INDEX: u32 = 1;
 
 /// Makes a network namespace with its loopback interface up and binds it to the file at `pin`, which is there.
 ///
@@ -103,47 +94,9 @@ fn unshare_net() -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Into::into)
 }
 
-/// Asks the kernel, over a route netlink socket of the calling thread's namespace, to set `IFF_UP`.
+/// Sets `IFF_UP` in the calling thread's namespace.
 fn loopback_up() -> io::Result<()> {
-    // No protocol is NETLINK_ROUTE, number 0.
-    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    rustix::net::send(&socket, &loopback_up_message(), SendFlags::empty())?;
-    let mut answer = [0; 256];
-    let (_, length) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    read_answer(answer.get(..length).unwrap_or_default())
-}
-
-/// `struct nlmsghdr { u32 len; u16 type; u16 flags; u32 seq; u32 pid; }` and
-/// `struct ifinfomsg { u8 family; u8 pad; u16 type; i32 index; u32 flags; u32 change; }`, in the host's byte order.
-fn loopback_up_message() -> Vec<u8> {
-    let mut message = Vec::with_capacity(MESSAGE_LEN as usize);
-    message.extend(MESSAGE_LEN.to_ne_bytes());
-    message.extend(RTM_NEWLINK.to_ne_bytes());
-    message.extend(REQUEST_AND_ACK.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend([0; 4]);
-    message.extend(LOOPBACK_INDEX.to_ne_bytes());
-    message.extend(IFF_UP.to_ne_bytes());
-    message.extend(IFF_UP.to_ne_bytes());
-    message
-}
-
-/// The error number of a `NLMSG_ERROR` stands after its header.
-fn read_answer(answer: &[u8]) -> io::Result<()> {
-    let short = || io::Error::new(io::ErrorKind::InvalidData, "netlink gave no answer");
-    let kind = answer
-        .get(4..6)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(u16::from_ne_bytes);
-    let error = answer
-        .get(16..20)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(i32::from_ne_bytes);
-    match (kind, error) {
-        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(-error)),
-        _ => Err(short()),
-    }
+    Netlink::open()?.change(LOOPBACK_INDEX, Change::Up(true))
 }
 
 #[cfg(test)]
@@ -204,22 +157,5 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_an_error() {
         assert_eq!(loopback_up_of(i32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn answers_of_the_kernel() {
-        let answer = |kind: u16, error: i32| {
-            let mut bytes = vec![0; 36];
-            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-            bytes[16..20].copy_from_slice(&error.to_ne_bytes());
-            bytes
-        };
-        read_answer(&answer(NLMSG_ERROR, 0)).unwrap();
-        let denied = read_answer(&answer(NLMSG_ERROR, -1)).unwrap_err();
-        assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied);
-        for bad in [answer(3, 0), Vec::new(), vec![0; 19]] {
-            assert_eq!(read_answer(&bad).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        }
-        assert_eq!(loopback_up_message().len(), MESSAGE_LEN as usize);
     }
 }

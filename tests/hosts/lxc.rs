@@ -7,23 +7,23 @@ use crate::container::assert_counts;
 use crate::support::{Cgroup, Host, Hosts, Ran, Tree, possible};
 
 const OLD: &str = "an older archive";
-const LIMITS: &str = "'lxc.cgroup.memory.limit_in_bytes = 64M' 'lxc.cgroup.pids.max = 33'";
+pub const LIMITS: &str = "'lxc.cgroup.memory.limit_in_bytes = 64M' 'lxc.cgroup.pids.max = 33'";
 /// What a host has of LXC's containers in memory: cgroups, sockets, mounts, links, processes. The cgroup `lxc.pivot` stays
 /// behind whenever a container has ended, LXC puts its monitors there to remove theirs.
-const TRACES: &str = "ls -d /sys/fs/cgroup/*/lxc.* 2>/dev/null | grep -v lxc.pivot || :; grep lxc /proc/net/unix /proc/self/mountinfo || :;\n\
+pub const TRACES: &str = "ls -d /sys/fs/cgroup/*/lxc.* 2>/dev/null | grep -v lxc.pivot || :; grep lxc /proc/net/unix /proc/self/mountinfo || :;\n\
     ip -o link | cut -d: -f2; pgrep -a -f 'lxc monitor' || :; pgrep -x criu || :; pgrep -x lxc-checkpoint || :";
 
 /// A container of LXC where it is.
 #[derive(Clone, Copy)]
-struct Container<'a> {
-    host: Host<'a>,
-    lxcpath: &'a str,
-    name: &'a str,
+pub struct Container<'a> {
+    pub host: Host<'a>,
+    pub lxcpath: &'a str,
+    pub name: &'a str,
 }
 
 impl<'a> Container<'a> {
     /// Makes one that counts into `/count`, and waits until it does.
-    fn counter(host: Host<'a>, name: &'a str, lines: &str) -> Self {
+    pub fn counter(host: Host<'a>, name: &'a str, lines: &str) -> Self {
         Self::started(host, "", name, "/bin/sh /opt/workloads/counter.sh /count", lines)
     }
 
@@ -39,41 +39,48 @@ impl<'a> Container<'a> {
         container
     }
 
-    fn directory(self) -> String {
+    pub fn directory(self) -> String {
         format!("{}/{}", self.lxcpath, self.name)
     }
 
-    fn count(self) -> String {
+    pub fn count(self) -> String {
         format!("{}/rootfs/count", self.directory())
     }
 
     /// Runs one of LXC's commands on it.
-    fn lxc(self, command: &str) -> String {
+    pub fn lxc(self, command: &str) -> String {
         let (program, arguments) = command.split_once(' ').unwrap_or((command, ""));
         let Self { lxcpath, name, .. } = self;
         self.host.run(&format!("{program} -P {lxcpath} -n {name} {arguments}"))
     }
 
     /// Waits until LXC gives it a state.
-    fn becomes(self, state: &str) {
+    pub fn becomes(self, state: &str) {
         self.lxc(&format!("lxc-wait -s {state} -t 10"));
     }
 
     /// The limits that [`LIMITS`] are, as the kernel has them.
-    fn limits(self) -> String {
+    pub fn limits(self) -> String {
         self.host.run(&format!(
             "cat /sys/fs/cgroup/memory/lxc.payload.{0}/memory.limit_in_bytes /sys/fs/cgroup/pids/lxc.payload.{0}/pids.max",
             self.name
         ))
     }
 
-    fn assert_untouched(self) {
+    pub fn assert_untouched(self) {
         assert_eq!(self.lxc("lxc-info -sH"), "RUNNING", "{} must run on", self.name);
         assert_counts(self.host, &self.count());
     }
 
     /// Exports it, copies the archive, and imports it on another host under another name and directory.
-    fn moves_to<'b>(self, host: Host<'b>, to: &str, lxcpath: &'b str, name: &'b str, import: &str) -> Container<'b> {
+    pub fn moves_to<'b>(
+        self,
+        host: Host<'b>,
+        to: &str,
+        lxcpath: &'b str,
+        name: &'b str,
+        import: &str,
+    ) -> Container<'b> {
         let Self { lxcpath: from, .. } = self;
         self.host
             .run(&format!("ckpt export {} -P {from} -o /data/{0}.ckpt", self.name));
@@ -92,7 +99,7 @@ impl<'a> Container<'a> {
 }
 
 /// Asserts that a failed export says so: its exit code, and that the container runs on.
-fn assert_said(ran: &Ran, words: &[&str]) {
+pub fn assert_said(ran: &Ran, words: &[&str]) {
     assert_eq!(ran.code, 6, "{}", ran.stderr);
     for word in [&["runs on"], words].concat() {
         assert!(ran.stderr.contains(word), "{word:?} is missing in: {}", ran.stderr);
@@ -100,7 +107,7 @@ fn assert_said(ran: &Ran, words: &[&str]) {
 }
 
 /// Puts a shell script in the place of criu, which is at /run/criu then; /run/veto says no to one action.
-fn wrapped(script: &str, action: &str) -> String {
+pub fn wrapped(script: &str, action: &str) -> String {
     format!(
         "cp $(command -v criu) /run/criu; printf '#!/bin/sh\\n[ $CRTOOLS_SCRIPT_ACTION != {action} ]\\n' > /run/veto\n\
          printf '%s\\n' '#!/bin/sh' {} > /run/wrapper; chmod +x /run/veto /run/wrapper\n\
@@ -370,7 +377,7 @@ fn lxc_export_that_fails_leaves_the_container_running() {
         );
         assert_nothing_happened();
     }
-    a.run("cp /var/lib/lxc/c1/config /data/full/config; sed -i /console/d /var/lib/lxc/c1/config");
+    a.run("cp /var/lib/lxc/c1/config /data/full/config; sed -i 's/^lxc.console.path.*/lxc.pty.max = 1024/' /var/lib/lxc/c1/config");
     let ran = a.attempt("ckpt export c1 -o /data/c1.ckpt");
     a.run("cp /data/full/config /var/lib/lxc/c1/config; rm /data/full/config");
     assert!(

@@ -21,6 +21,8 @@ mod inside;
 mod lazy;
 mod limits;
 mod lxc;
+mod lxc_network;
+mod lxc_services;
 mod options;
 mod podman;
 mod process;

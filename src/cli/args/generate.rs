@@ -36,6 +36,9 @@ pub struct CriuActionArgs {
     /// The socket that ckpt listens on
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+    /// Put back what a session that was killed has left cut off, and ask nothing
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// Arguments of `ckpt criu-rpc`.

@@ -423,3 +423,76 @@ fn content(inspection: &Inspection) -> BTreeMap<String, String> {
     };
     entries.map(|entry| (entry.name.clone(), value(entry))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_matched_by_what_they_are_connected_to() {
+        let view = |fd: u32, remote: &str, state: &str| {
+            let socket = SocketView {
+                pid: 1,
+                fd,
+                protocol: "TCP".into(),
+                state: Some(state.into()),
+                local: "127.0.0.1:5000".into(),
+                remote: remote.into(),
+            };
+            (
+                (1, fd, "TCP".to_owned(), socket.local.clone(), remote.to_owned()),
+                socket,
+            )
+        };
+        let before = [
+            view(3, "", "LISTEN"),
+            view(4, "127.0.0.1:7", "ESTABLISHED"),
+            view(5, "127.0.0.1:8", "ESTABLISHED"),
+        ];
+        let after = [
+            view(3, "", "LISTEN"),
+            view(4, "127.0.0.1:9", "ESTABLISHED"),
+            view(5, "127.0.0.1:8", "CLOSE_WAIT"),
+        ];
+        let found = changes(before.into_iter().collect(), after.into_iter().collect(), true);
+        assert_eq!(
+            (found.added[0].remote.as_str(), found.removed[0].remote.as_str()),
+            ("127.0.0.1:9", "127.0.0.1:7")
+        );
+        assert_eq!(found.changed[0].after.state.as_deref(), Some("CLOSE_WAIT"));
+        assert_eq!(
+            found.unchanged.as_deref().map(|list| list[0].state.as_deref()),
+            Some(Some("LISTEN"))
+        );
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            [&json["added"], &json["removed"], &json["unchanged"]].map(|list| list.as_array().unwrap().len()),
+            [1, 1, 1]
+        );
+    }
+
+    #[test]
+    fn settings_are_told_by_their_place() {
+        let flat = |value: Value| {
+            let mut found = BTreeMap::new();
+            flatten("", &value, &mut found);
+            found
+        };
+        let before = flat(serde_json::json!({"a": {"b": 1}, "args": ["x", "y"], "mounts": [{"source": "/a"}]}));
+        let after = flat(serde_json::json!({"a": {"c": 1}, "args": ["x", "z"], "mounts": [{"source": "/b"}]}));
+        let found: Vec<(String, Option<String>, Option<String>)> = settings(&before, &after)
+            .into_iter()
+            .map(|s| (s.name, s.before, s.after))
+            .collect();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            found,
+            [
+                ("/a/b".to_owned(), text("1"), None),
+                ("/a/c".to_owned(), None, text("1")),
+                ("/args".to_owned(), text("[\"x\",\"y\"]"), text("[\"x\",\"z\"]")),
+                ("/mounts/0/source".to_owned(), text("/a"), text("/b")),
+            ]
+        );
+    }
+}

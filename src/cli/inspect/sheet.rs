@@ -170,8 +170,13 @@ fn engine_lines(sheet: &mut Sheet, engine: &Engine) {
 pub fn engine_network(sheet: &mut Sheet, engine: &Engine) {
     for network in &engine.networks {
         let mac = network.mac.as_ref().map(|mac| format!(", {mac}")).unwrap_or_default();
+        let gateways: String = network
+            .gateways
+            .iter()
+            .map(|gateway| format!(" via {gateway}"))
+            .collect();
         let text = format!(
-            "{} {} {}{mac}",
+            "{} {} {}{gateways}{mac}",
             network.name,
             network.interface,
             network.addresses.join(" ")

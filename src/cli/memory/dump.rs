@@ -122,6 +122,6 @@ mod tests {
                 "0000000000001010  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|",
             ]
         );
-        assert!(lines.contains(&"*") && text.ends_with("|...........end|\n"), "{text}");
+        assert!(lines.contains(&"*") && text.ends_with("|........end|\n"), "{text}");
     }
 }

@@ -83,7 +83,7 @@ impl Run<'_, '_> {
             }
             Step::WriteConfig { path } => self.write_config(path),
             Step::UseRootfs { .. } | Step::UseMount { .. } => Ok(()),
-            Step::Restore(_) | Step::LoopbackUp | Step::ApplyLimits { .. } => Ok(()),
+            Step::Restore(_) | Step::LoopbackUp | Step::BringBack { .. } | Step::ApplyLimits { .. } => Ok(()),
             Step::PodmanRestore(_)
             | Step::FillVolume { .. }
             | Step::FillShm { .. }

@@ -82,8 +82,10 @@ pub enum Need {
     Path(String),
     /// A directory that must be there, for a file that is written into it.
     DirectoryOf(String),
-    /// An interface that must be there: a bridge, or what a macvlan is stacked on.
+    /// An interface that must be there: what a macvlan is stacked on.
     Interface(String),
+    /// A bridge that must be there.
+    Bridge(String),
     /// The name of an interface that must be free.
     FreeInterface(String),
 }

@@ -127,7 +127,12 @@ impl Rewriter<'_> {
     fn need_network(&mut self, network: &Known, asked: Option<&InterfaceRequest>, pairs: &mut Vec<String>) {
         let link = asked.and_then(|asked| asked.link.as_ref()).or(network.link.as_ref());
         if let Some(link) = link {
-            self.needs.insert(Need::Interface(link.clone()));
+            // CRIU puts the end of a pair into a bridge of the kernel's, and into nothing else.
+            let need = match &network.kind {
+                Some(NetworkType::Veth) => Need::Bridge,
+                _ => Need::Interface,
+            };
+            self.needs.insert(need(link.clone()));
         }
         let pair = asked.and_then(|asked| asked.veth.as_ref()).or(network.pair.as_ref());
         if let (Some(pair), Some(NetworkType::Veth)) = (pair, &network.kind) {

@@ -237,6 +237,7 @@ fn lacking(need: &Need) -> String {
         Need::Path(path) => format!("the configuration needs {path:?}, which is not on this host"),
         Need::DirectoryOf(path) => format!("the directory of {path:?} is not on this host"),
         Need::Interface(name) => format!("this host has no interface {name:?}"),
+        Need::Bridge(name) => format!("this host has no bridge {name:?}"),
         Need::FreeInterface(name) => format!("this host has an interface {name:?} already"),
     }
 }
@@ -248,7 +249,7 @@ fn lacking_advice(need: &Need) -> String {
             format!("put it there, or take another: --map-mount for a mount, --map-path {path}=PATH for any other path")
         }
         Need::DirectoryOf(path) => format!("make it, or --map-path {}=PATH", quoted(path)),
-        Need::Interface(_) => "make it, or --link INTERFACE=BRIDGE names another".to_owned(),
+        Need::Interface(_) | Need::Bridge(_) => "make it, or --link INTERFACE=BRIDGE names another".to_owned(),
         Need::FreeInterface(_) => "--veth INTERFACE=NAME gives the container's another name".to_owned(),
     }
 }

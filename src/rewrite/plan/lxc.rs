@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{LxcPlan, Planner, Step, Warning};
-use crate::lxc::{Context, Finding, Includes, MountEntry, Source, judge, keys};
+use crate::lxc::{Context, Effective, Finding, Includes, MountEntry, Network, NetworkType, Source, judge, keys};
 use crate::manifest::{BindMount, FileType, RootfsMode};
 use crate::request::Netns;
 use crate::rewrite::host::{LxcHost, PathKind};
@@ -199,6 +199,7 @@ impl Planner<'_> {
                     directory == self.layout.bundle() || self.look(directory).is_none_or(PathKind::is_directory)
                 }
                 Need::Interface(name) => here.interfaces.contains(name),
+                Need::Bridge(name) => here.bridges.contains(name),
                 Need::FreeInterface(name) => !here.interfaces.contains(name),
             };
             if !met {
@@ -222,7 +223,9 @@ impl Planner<'_> {
             lxc: major,
             fstab: source.fstab.as_ref(),
         };
-        for finding in judge(&source.effective(), context) {
+        let effective = source.effective();
+        self.lxc_links = links(&effective);
+        for finding in judge(&effective, context) {
             if finding.blocks() {
                 self.refuse(Refusal::Lxc(lxc::Refusal::Found { finding }));
             } else if !matches!(finding, Finding::Label { .. }) {
@@ -231,6 +234,21 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// The links that the configuration gives the container.
+fn links(effective: &Effective) -> Vec<Step> {
+    let veth = |network: &Network<'_>| network.kind() == Some(NetworkType::Veth);
+    let step = |network: Network<'_>| {
+        let value = |part| network.get(part).map(|entry| entry.value.clone());
+        Some(Step::BringBack {
+            interface: network.interface(),
+            // Without a name it is found to be a defect of the configuration.
+            host: value("veth.pair")?,
+            bridge: value("link").filter(|link| !link.is_empty()),
+        })
+    };
+    effective.networks().filter(veth).filter_map(step).collect()
 }
 
 /// Whether this host has no use for the security labels of the configuration: LXC would have CRIU restore them, and CRIU

@@ -165,6 +165,16 @@ fn describe(step: &Step) -> String {
         Step::AppendLog { entry } => format!("put {entry}, if it is there, before what podman logs from now on"),
         Step::ChangeRootfs { entry } => format!("apply {entry} to the container's root file system"),
         Step::LoopbackUp => "bring the loopback interface up in the container's network namespace".to_owned(),
+        Step::BringBack {
+            interface,
+            host,
+            bridge,
+        } => {
+            let bridge = bridge
+                .as_ref()
+                .map_or_else(String::new, |bridge| format!("into the bridge {bridge} and "));
+            format!("bring {host}, this host's end of the container's {interface}, {bridge}up")
+        }
         Step::ApplyLimits { limits } => {
             let limit = |limit: &crate::rewrite::Limit| match limit.cgroup.as_str() {
                 "" => format!("{} = {}", limit.file, limit.value),

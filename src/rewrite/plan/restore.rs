@@ -52,6 +52,8 @@ impl Planner<'_> {
         if self.lxc.is_none() && self.has_own_netns() {
             self.steps.push(Step::LoopbackUp);
         }
+        let links = std::mem::take(&mut self.lxc_links);
+        self.steps.extend(links);
         self.plan_limits();
     }
 

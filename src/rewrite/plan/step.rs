@@ -170,6 +170,16 @@ pub enum Step {
     },
     /// The loopback interface of the container's new network namespace is brought up: CRIU leaves it down.
     LoopbackUp,
+    /// A network link of a container of LXC is brought back.
+    BringBack {
+        /// The interface in the container.
+        interface: String,
+        /// Its other end, on this host.
+        host: String,
+        /// The bridge that this one is a port of.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bridge: Option<String>,
+    },
     /// The recorded limits that CRIU does not restore.
     ApplyLimits {
         /// The limits.
@@ -200,6 +210,7 @@ impl Step {
                 | Self::AppendLog { .. }
                 | Self::ChangeRootfs { .. }
                 | Self::LoopbackUp
+                | Self::BringBack { .. }
                 | Self::ApplyLimits { .. }
         )
     }
