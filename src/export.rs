@@ -11,6 +11,7 @@ mod images;
 mod lxc;
 mod parent;
 mod place;
+mod processes;
 mod records;
 
 use std::path::PathBuf;
@@ -20,8 +21,8 @@ use crate::archive::{Digest, Sink};
 use crate::criu::{Hook, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
-use crate::request::{ContainerRef, ExportRequest, Output, Subject};
-use crate::runtime::{self, ContainerLock, Target};
+use crate::request::{ExportRequest, Output, RuntimeKind, Subject};
+use crate::runtime::{self, ContainerLock, Runtime, Target};
 use crate::sys;
 
 use contents::Contents;
@@ -54,7 +55,18 @@ pub struct Report {
 /// container is in, which is that it runs.
 pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Report, Error> {
     match &request.subject {
-        Subject::Container(container) => running(request, container, events, interrupted),
+        Subject::Container(container) => {
+            looking(events);
+            let (runtime, target) = runtime::find(container)?;
+            running(request, (&*runtime, &target, &container.id), events, interrupted)
+        }
+        Subject::Process(process) => {
+            looking(events);
+            let (process, target) = runtime::find_process(process)?;
+            processes::judge(&request.dump, &target)?;
+            processes::warn_of_restart(&process, request.dump.leave_running, events);
+            running(request, (&process, &target, &target.id), events, interrupted)
+        }
         Subject::Images {
             images,
             bundle,
@@ -63,32 +75,35 @@ pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_
     }
 }
 
-fn running(
-    request: &ExportRequest,
-    container: &ContainerRef,
-    events: &dyn Events,
-    interrupted: Hook<'_>,
-) -> Result<Report, Error> {
+fn looking(events: &dyn Events) {
     events.emit(Event::Phase {
         phase: Phase::Inspect,
         total: None,
     });
-    let (runtime, target) = runtime::find(container)?;
+}
+
+fn running(
+    request: &ExportRequest,
+    (runtime, target, called): (&dyn Runtime, &Target, &str),
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Report, Error> {
     let mut request = request.clone();
     runtime.fix(&mut request.dump);
     let request = &request;
-    judge(request, &target, events)?;
-    lxc::judge(&target, events)?;
+    judge(request, runtime.kind(), target, events)?;
+    lxc::judge(target, events)?;
     let _lock = ContainerLock::take(runtime.kind(), &target.id)?;
-    let failing = Failing::new(&*runtime, &target, &container.id, events);
+    let failing = Failing::new(runtime, target, called, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
     let work = work_dir(request).map_err(|error| failing.error(error))?;
-    let contents = Contents::of_container(request, &*runtime, &target).map_err(|error| failing.error(error))?;
+    let contents =
+        Contents::of_container(request, runtime, target, work.path()).map_err(|error| failing.error(error))?;
     let dump = Dump {
         request,
-        runtime: &*runtime,
-        target: &target,
+        runtime,
+        target,
         work: &work,
         events,
         interrupted,
@@ -102,7 +117,7 @@ fn running(
         runtime.ended(&target.id);
     }
     Ok(Report {
-        container: container.id.clone(),
+        container: called.to_owned(),
         running,
         frozen: Some(taken.frozen),
         ..taken.report
@@ -110,7 +125,7 @@ fn running(
 }
 
 /// What can be said before anything is opened or stopped.
-fn judge(request: &ExportRequest, target: &Target, events: &dyn Events) -> Result<(), Error> {
+fn judge(request: &ExportRequest, kind: RuntimeKind, target: &Target, events: &dyn Events) -> Result<(), Error> {
     if !matches!(target.status.as_str(), "running" | "paused") {
         let (id, status) = (target.id.clone(), target.status.clone());
         return Err(runtime::Error::NotRunning { id, status }.into());
@@ -118,7 +133,7 @@ fn judge(request: &ExportRequest, target: &Target, events: &dyn Events) -> Resul
     if (request.dump.pre_dump || request.parent.is_some()) && !sys::probe::memory_tracking().unwrap_or(false) {
         return Err(Error::NoMemoryTracking);
     }
-    if request.dump.shell_job && !request.dump.leave_running {
+    if kind != RuntimeKind::Process && request.dump.shell_job && !request.dump.leave_running {
         let message = "runtimes may be unable to restore a job of a terminal outside its container".to_owned();
         events.emit(Event::Warning { message });
     }

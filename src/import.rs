@@ -6,6 +6,7 @@ mod describe;
 mod lazy;
 mod lxc;
 mod podman;
+mod processes;
 mod restore;
 mod thin;
 
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::lxc::Source;
 use crate::manifest::Manifest;
+use crate::process::Listing;
 use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
@@ -24,6 +26,7 @@ use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
 use lazy::{LazyArchive, Memory};
+pub use processes::wait_for_job;
 use restore::Finishing;
 
 /// What an import came to.
@@ -56,6 +59,9 @@ pub struct Restored {
     pub pid: i32,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// It is a job of the caller's terminal, which is its until it ends.
+    #[serde(skip)]
+    pub job: bool,
     /// Pages of memory that followed while it ran; `None` where all of it was there before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed: Option<u64>,
@@ -86,6 +92,8 @@ trait Opened: rewrite::Contents {
     fn manifest(&self) -> &Manifest;
     fn spec(&self) -> &Spec;
     fn cgroups(&self) -> Option<&CgroupRecord>;
+    /// The processes and their files, where the archive is of processes.
+    fn listing(&self) -> Option<&Listing>;
     /// The configuration of a container of LXC.
     fn lxc(&self) -> Option<&Source>;
     /// The memory that is yet to follow when the images are placed; `None` where it is among them.
@@ -109,6 +117,10 @@ impl Opened for Archive<'_> {
 
     fn cgroups(&self) -> Option<&CgroupRecord> {
         self.cgroups.as_ref()
+    }
+
+    fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
     }
 
     fn lxc(&self) -> Option<&Source> {
@@ -135,13 +147,14 @@ fn run(
     interrupted: Hook<'_>,
 ) -> Result<Outcome, Error> {
     clear_abandoned(request, &archive, events)?;
-    let plan = rehearse(
-        request,
-        archive.manifest(),
-        archive.spec(),
-        archive.cgroups(),
-        archive.lxc(),
-    )?;
+    let candidate = Candidate {
+        manifest: archive.manifest(),
+        spec: archive.spec(),
+        cgroups: archive.cgroups(),
+        listing: archive.listing(),
+        lxc: archive.lxc(),
+    };
+    let plan = rehearse(request, candidate)?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -176,7 +189,9 @@ fn run(
         ..command.clone()
     };
     let restored = restore::restore(&plan, &command, applied, memory, &finishing, interrupted)?;
-    if eager {
+    if command.processes.is_some() {
+        processes::clear(&plan, events);
+    } else if eager {
         discard(&images, events);
     }
     Ok(Outcome::Restored(restored))
@@ -190,18 +205,37 @@ fn discard(images: &Path, events: &dyn Events) {
     }
 }
 
+/// The small entries of an archive that decide about its import.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The manifest.
+    pub manifest: &'a Manifest,
+    /// The configuration.
+    pub spec: &'a Spec,
+    /// The cgroup record.
+    pub cgroups: Option<&'a CgroupRecord>,
+    /// The processes and their files, where the archive is of processes.
+    pub listing: Option<&'a Listing>,
+    /// The configuration of a container of LXC.
+    pub lxc: Option<&'a Source>,
+}
+
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
 /// whole is another question.
 ///
 /// # Errors
 /// Where the import would be refused, with every reason; where this host cannot be looked at.
-pub fn rehearse(
-    request: &ImportRequest,
-    manifest: &Manifest,
-    spec: &Spec,
-    record: Option<&CgroupRecord>,
-    source: Option<&Source>,
-) -> Result<Plan, Error> {
+pub fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Plan, Error> {
+    let Candidate {
+        manifest,
+        spec,
+        cgroups: record,
+        listing,
+        lxc: source,
+    } = candidate;
+    if manifest.runtime.name == rewrite::processes::RUNTIME {
+        return processes::rehearse(request, manifest, listing);
+    }
     let here = source.map(|source| lxc::host(request, source)).transpose()?;
     let cgroups = describe::summary(record);
     let inputs = Inputs {

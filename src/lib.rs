@@ -33,6 +33,7 @@
 //! | [`images`] | what CRIU's images say: processes, memory, files, sockets, mounts, network |
 //! | [`report`] | a checkpoint as a page for a browser |
 //! | [`cgroup`], [`mounts`] | the cgroup record; mountinfo and the bind-mount map |
+//! | [`process`] | plain processes: their tree, the files that they use, what keeps CRIU from dumping them |
 //! | [`sys`] | the only `unsafe` code and raw system calls |
 
 pub mod ability;
@@ -52,6 +53,7 @@ pub mod links;
 pub mod lxc;
 pub mod manifest;
 pub mod mounts;
+pub mod process;
 pub mod report;
 pub mod request;
 pub mod rewrite;

@@ -29,6 +29,28 @@ pub enum RuntimeKind {
     Podman,
     /// LXC, through `lxc-checkpoint`.
     Lxc,
+    /// No runtime: a tree of plain processes, which CRIU is asked to dump and restore directly.
+    Process,
+}
+
+/// Which process tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessRef {
+    /// The process with this number, and its descendants.
+    Pid(i32),
+    /// The main process of this systemd unit.
+    Unit(String),
+}
+
+/// How a process tree is restored, beyond what a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProcessRestore {
+    /// In a new PID namespace, and a new mount namespace with its own /proc.
+    pub new_pidns: bool,
+    /// In this network namespace, not in the host's: a path, or `new`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<PathBuf>,
 }
 
 /// Where an archive goes.
@@ -68,6 +90,8 @@ pub enum RootfsChoice {
 pub enum Subject {
     /// A running container.
     Container(ContainerRef),
+    /// A tree of plain processes.
+    Process(ProcessRef),
     /// A dump that somebody else made: CRIU's images and the bundle that they belong to.
     Images {
         /// The images directory.
@@ -94,6 +118,8 @@ pub struct ExportRequest {
     pub rootfs: RootfsChoice,
     /// Destinations of bind mounts whose content travels too.
     pub with_mounts: Vec<String>,
+    /// Directories whose files that a process tree has open or mapped travel too.
+    pub files_below: Vec<PathBuf>,
     /// CRIU's switches.
     pub dump: DumpOptions,
     /// CRIU's working directory, kept afterwards. `None`: a private one, removed after success.
@@ -171,6 +197,12 @@ pub struct ImportRequest {
     pub ignore_cgroup_limits: bool,
     /// The network namespace.
     pub netns: Netns,
+    /// Restore processes in a new PID namespace.
+    pub new_pidns: bool,
+    /// Files of this host that may be replaced by the archive's.
+    pub replace_files: Vec<PathBuf>,
+    /// Files of this host that may have other content than the archive's processes know.
+    pub allow_files: Vec<PathBuf>,
     /// Another hostname in config.json (what runs keeps the one it has).
     pub hostname: Option<String>,
     /// Socket that receives the terminal's master.

@@ -82,7 +82,10 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
     let cases: [(&[&str], &str); 10] = [
         (&[], "Usage: ckpt"),
         (&["exprot"], "unrecognized subcommand 'exprot'"),
-        (&["export"], "<CONTAINER|--images <DIR>>"),
+        (
+            &["export"],
+            "<CONTAINER|--images <DIR>|--pid <PID>|--unit <NAME.service>>",
+        ),
         (&["export", "web"], "--output <FILE>"),
         (
             &["export", "web", "-o", "f", "-c", "none", "--level", "3"],
@@ -114,7 +117,7 @@ fn usage_errors_show_the_usage_of_their_command() {
     insta::assert_snapshot!(stderr(&["export", "web", "-o", "f", "--level", "20"], 2), @"
     error: zstd has levels 1 to 19, not 20
 
-    Usage: ckpt export [OPTIONS] --output <FILE> <CONTAINER|--images <DIR>>
+    Usage: ckpt export [OPTIONS] --output <FILE> <CONTAINER|--images <DIR>|--pid <PID>|--unit <NAME.service>>
 
     For more information, try '--help'.
     ");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ckpt::cgroup::CgroupRecord;
 use ckpt::manifest::Manifest;
+use ckpt::process::Listing;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
@@ -45,6 +46,11 @@ fn manifest_schema_is_current() {
 #[test]
 fn cgroup_schema_is_current() {
     check::<CgroupRecord>("cgroup-v1.schema.json");
+}
+
+#[test]
+fn files_schema_is_current() {
+    check::<Listing>("files-v1.schema.json");
 }
 
 #[test]

@@ -4,14 +4,17 @@
 //! can succeed here; a warning, that some will not. [`restorable()`] does the same for one archive.
 
 mod facts;
+mod features;
 mod restorable;
 
 use std::borrow::Cow;
 
 pub use facts::Facts;
+pub use features::{Answers, FEATURES, Feature};
 pub use restorable::{Candidate, restorable};
 
 use crate::host::{Capability, Version};
+use crate::request::RuntimeKind;
 
 /// The first CRIU that starts on kernels of today.
 const OLDEST_CRIU: Version = Version::new(4, 1, 0);
@@ -86,7 +89,7 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
     checks.push(Check::ok("kernel", facts.host.kernel.clone()));
     checks.extend(tcp(facts));
     checks.extend(capabilities(facts));
-    checks.extend(memory_tracking(facts));
+    checks.extend(criu_s_answers(facts));
     checks.extend(space(facts));
     checks
 }
@@ -114,8 +117,12 @@ fn criu(facts: &Facts) -> Vec<Check> {
             "install CRIU 4.1 or later: older ones do not start on kernels of today",
         )
     };
-    match &facts.criu_problem {
-        None => vec![version, Check::ok("criu check", "CRIU works with this kernel")],
+    let problem = facts.answers.as_ref().and_then(|answers| answers.problem.as_ref());
+    match problem {
+        None => vec![
+            version,
+            Check::ok("criu check", "works with this kernel, for containers and processes"),
+        ],
         Some(problem) if facts.root => {
             let advice = "look at `criu check`; the kernel needs CONFIG_CHECKPOINT_RESTORE, and this machine's containers \
                           need capabilities";
@@ -128,6 +135,9 @@ fn criu(facts: &Facts) -> Vec<Check> {
 
 fn runtimes(facts: &Facts) -> Vec<Check> {
     let runtimes = &facts.host.runtimes;
+    if facts.only == Some(RuntimeKind::Process) {
+        return Vec::new();
+    }
     if runtimes.is_empty() {
         let message = "no working runc or crun in PATH";
         return vec![Check::error(
@@ -163,15 +173,10 @@ fn capabilities(facts: &Facts) -> Option<Check> {
     Some(Check::warning("capabilities", message, advice))
 }
 
-fn memory_tracking(facts: &Facts) -> Option<Check> {
-    let criu = facts.root && facts.host.criu.is_some();
-    criu.then(|| {
-        if facts.host.memory_tracking {
-            return Check::ok("memory", "changes can be tracked: --pre-dump and --parent work");
-        }
-        let message = "changes cannot be tracked: no --pre-dump and no --parent; everything else works";
-        Check::warning("memory", message, "only a kernel with CONFIG_MEM_SOFT_DIRTY can")
-    })
+/// Which features there are. Without root CRIU cannot tell.
+fn criu_s_answers(facts: &Facts) -> Vec<Check> {
+    let answers = facts.answers.as_ref().filter(|_| facts.root);
+    answers.map(Answers::checks).unwrap_or_default()
 }
 
 fn space(facts: &Facts) -> Option<Check> {
@@ -190,6 +195,15 @@ mod tests {
     use super::*;
     use crate::host::{Capabilities, HostFacts, Program};
 
+    fn answers() -> Answers {
+        Answers {
+            problem: None,
+            processor: None,
+            features: FEATURES.iter().map(|feature| (feature, true)).collect(),
+            iptables: true,
+        }
+    }
+
     fn able() -> Facts {
         let program = |version: &str| Program {
             path: "/x".into(),
@@ -202,13 +216,13 @@ mod tests {
         let mut host = HostFacts::collect().unwrap();
         host.kernel = "6.12.1-amd64".into();
         host.capabilities = Capabilities::parse("CapEff: 1ffffffffff").unwrap();
-        host.memory_tracking = true;
         host.criu = Some(criu);
         host.runtimes = [("runc".to_owned(), program("1.1.15"))].into();
         Facts {
             root: true,
             host,
-            criu_problem: None,
+            answers: Some(answers()),
+            only: None,
             work_space: Some(("/var/lib/ckpt".into(), 1 << 40)),
         }
     }
@@ -230,11 +244,11 @@ mod tests {
     #[test]
     fn each_lack_is_told_with_advice() {
         type Change = fn(&mut Facts);
-        let cases: [(Change, &[(&str, Level)]); 7] = [
+        let cases: [(Change, &[(&str, Level)]); 9] = [
             (|facts| facts.root = false, &[("privilege", Level::Error)]),
             (|facts| facts.host.criu = None, &[("criu", Level::Error)]),
             (
-                |facts| facts.criu_problem = Some("no".into()),
+                |facts| facts.answers.as_mut().unwrap().problem = Some("no".into()),
                 &[("criu check", Level::Error)],
             ),
             (|facts| facts.host.runtimes.clear(), &[("runtime", Level::Error)]),
@@ -243,8 +257,19 @@ mod tests {
                 &[("capabilities", Level::Warning)],
             ),
             (
-                |facts| facts.host.memory_tracking = false,
-                &[("memory", Level::Warning)],
+                |facts| facts.answers.as_mut().unwrap().features[0].1 = false,
+                &[("feature", Level::Warning)],
+            ),
+            (
+                |facts| facts.answers.as_mut().unwrap().processor = Some("no".into()),
+                &[("processor", Level::Warning)],
+            ),
+            (
+                |facts| {
+                    facts.host.runtimes.clear();
+                    facts.only = Some(RuntimeKind::Process);
+                },
+                &[],
             ),
             (
                 |facts| facts.work_space = Some(("/".into(), 5)),
@@ -279,8 +304,9 @@ mod tests {
     #[test]
     fn what_only_root_can_know_is_not_told_to_others() {
         let mut facts = able();
-        (facts.root, facts.host.memory_tracking) = (false, false);
-        (facts.host.capabilities, facts.criu_problem) = (without_resources(), Some("no".into()));
+        (facts.root, facts.host.capabilities) = (false, without_resources());
+        let answers = facts.answers.as_mut().unwrap();
+        (answers.problem, answers.features[0].1) = (Some("no".into()), false);
         assert_eq!(found(&facts), [("privilege", Level::Error)]);
     }
 }

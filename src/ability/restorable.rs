@@ -9,6 +9,7 @@ use crate::host::{self, HostFacts};
 use crate::import;
 use crate::lxc::Source;
 use crate::manifest::Manifest;
+use crate::process::Listing;
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Plan, Refusal, Spec};
 
@@ -21,6 +22,10 @@ pub struct Candidate<'a> {
     pub spec: &'a Spec,
     /// Its cgroup record.
     pub cgroups: Option<&'a CgroupRecord>,
+    /// Its processes and their files, where it is of processes.
+    pub listing: Option<&'a Listing>,
+    /// CRIU's description of the processor that it ran on, where the archive has one.
+    pub cpuinfo: Option<&'a [u8]>,
     /// The configuration of a container of LXC.
     pub lxc: Option<&'a Source>,
     /// Bytes of all entries together.
@@ -41,6 +46,8 @@ pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &Hos
             .cgroups
             .map(|record| host::compare_cgroups(record, here).into()),
     );
+    let criu = here.criu.as_ref().zip(candidate.cpuinfo);
+    checks.extend(criu.map(|(criu, image)| super::features::compare_processor(&criu.path, image)));
     checks.extend(rehearsed(candidate, request)?);
     Ok(checks)
 }
@@ -49,13 +56,25 @@ pub fn restorable(candidate: &Candidate<'_>, request: &ImportRequest, here: &Hos
 fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<Check>, Error> {
     let rehearsal = import::rehearse(
         request,
-        candidate.manifest,
-        candidate.spec,
-        candidate.cgroups,
-        candidate.lxc,
+        import::Candidate {
+            manifest: candidate.manifest,
+            spec: candidate.spec,
+            cgroups: candidate.cgroups,
+            listing: candidate.listing,
+            lxc: candidate.lxc,
+        },
     );
     match rehearsal {
-        Ok(plan) => Ok(planned(&plan, candidate.content_bytes)),
+        Ok(plan) => {
+            let files = candidate.listing.map(|listing| {
+                Check::ok(
+                    "files",
+                    format!("{} are as the processes know them", listing.files.len()),
+                )
+            });
+            let planned = planned(&plan, candidate.content_bytes);
+            Ok(files.into_iter().chain(planned).collect())
+        }
         Err(Error::Rewrite(rewrite::Error::Refused(refusals))) => Ok(refusals.iter().map(refused).collect()),
         Err(error) => Err(error),
     }

@@ -102,13 +102,14 @@ const fn pages(directory: &'static str) -> Kind {
 ///
 /// Memory comes before the images that are complete only when all of it is dumped, and before the files, which can wait
 /// compressed while memory cannot.
-static KINDS: [Kind; 26] = [
+static KINDS: [Kind; 28] = [
     one(&[MANIFEST], limits::MAX_MANIFEST),
     one(&["config.dump"], limits::MAX_JSON),
     one(&["spec.dump"], limits::MAX_JSON),
     one(&["bind.mounts"], limits::MAX_JSON),
     one(&["network.status"], limits::MAX_JSON),
     one(&["cgroup.json"], limits::MAX_JSON),
+    one(&["files.json"], limits::MAX_JSON),
     one(&["lxccg.img"], limits::MAX_JSON),
     Kind {
         max_size: limits::MAX_JSON,
@@ -124,6 +125,7 @@ static KINDS: [Kind; 26] = [
     },
     tar(Names::In(VOLUMES, ".tar")),
     tar(Names::OneOf(&["devshm-checkpoint.tar"])),
+    tar(Names::OneOf(&["files.tar"])),
     one(&["stats-dump"], limits::MAX_LOG),
     one(&["dump.log"], limits::MAX_LOG),
     // What engines put beside that, and a sealed archive keeps for them.
@@ -314,6 +316,7 @@ mod tests {
             "bind.mounts",
             "network.status",
             "cgroup.json",
+            "files.json",
             "checkpoint/pages-2.img",
             "checkpoint/pages-10.img",
             "checkpoint/core-1.img",
@@ -325,6 +328,7 @@ mod tests {
             "volumes/a.tar",
             "volumes/b.tar",
             "devshm-checkpoint.tar",
+            "files.tar",
             "stats-dump",
             "dump.log",
             "artifacts/a",

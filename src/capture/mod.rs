@@ -11,6 +11,7 @@ use crate::error::ErrorKind;
 use crate::tree::{self, Measured, Report};
 
 pub mod devshm;
+pub mod open_files;
 pub mod overlay;
 pub mod rootfs;
 pub mod volumes;

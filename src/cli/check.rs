@@ -17,12 +17,14 @@ use crate::cgroup::CgroupRecord;
 use crate::error::{Error, ErrorKind};
 use crate::host::HostFacts;
 use crate::lxc::Source;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::ImportRequest;
 use crate::rewrite::{self, Spec};
 
 /// The entries that decide, beside the manifest.
 const SPEC: &str = "spec.dump";
 const CGROUPS: &str = "cgroup.json";
+const CPUINFO: &str = "checkpoint/cpuinfo.img";
 const LXC: &str = "lxc/";
 
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -51,7 +53,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let summary = archive.read(
-        &|name| [SPEC, CGROUPS].contains(&name) || name.starts_with(LXC),
+        &|name| [SPEC, CGROUPS, FILES_JSON, CPUINFO].contains(&name) || name.starts_with(LXC),
         &mut |name, _, content| {
             let mut text = Vec::new();
             content
@@ -73,11 +75,15 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let spec = Spec::parse(spec).map_err(|error| fail(rewrite::Error::from(error).into()))?;
     let cgroups = texts.get(CGROUPS).map(|text| CgroupRecord::from_json(text));
     let cgroups = cgroups.transpose().map_err(|error| fail(error.into()))?;
+    let listing = texts.get(FILES_JSON).map(|text| Listing::from_json(text)).transpose();
+    let listing = listing.map_err(|error| fail(crate::runtime::Error::from(error).into()))?;
     let lxc = Source::read(|name| Ok::<_, Error>(texts.get(name).cloned())).map_err(fail)?;
     let candidate = Candidate {
         manifest: &summary.manifest,
         spec: &spec,
         cgroups: cgroups.as_ref(),
+        listing: listing.as_ref(),
+        cpuinfo: texts.get(CPUINFO).map(Vec::as_slice),
         lxc: lxc.as_ref(),
         content_bytes: summary.content_bytes,
     };

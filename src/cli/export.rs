@@ -12,7 +12,7 @@ use super::{Outcome, wrong_usage};
 use crate::criu;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::export::Report;
-use crate::request::{ExportRequest, Output, Subject};
+use crate::request::{ExportRequest, Output, ProcessRef, Subject};
 
 /// Exports a container.
 pub fn run(args: ExportArgs, ui: &Ui) -> Outcome {
@@ -115,6 +115,8 @@ fn stopped(error: &Error) -> bool {
 fn subject(request: &ExportRequest) -> String {
     match &request.subject {
         Subject::Container(container) => format!("container {}", container.id),
+        Subject::Process(ProcessRef::Pid(pid)) => format!("process {pid}"),
+        Subject::Process(ProcessRef::Unit(unit)) => format!("unit {unit}"),
         Subject::Images { images, .. } => format!("the images in {}", images.display()),
     }
 }
@@ -159,6 +161,7 @@ fn not_found(request: &ExportRequest) -> &'static str {
             "`runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman \
              and containerd give it) name that with --runtime-root"
         }
+        Subject::Process(_) => "`ps -e` shows the processes, `systemctl list-units` the units that there are",
         _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
     }
 }

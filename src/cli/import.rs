@@ -42,7 +42,12 @@ pub fn run(args: ImportArgs, ui: &Ui) -> Outcome {
         let progress = ui.progress();
         crate::import::import(&request, &progress, &|| interrupted.yes())
     };
-    show(&imported.map_err(|error| failure(&request, &error))?, ui)?;
+    let imported = imported.map_err(|error| failure(&request, &error))?;
+    match &imported {
+        // The terminal is its own now, and so is what is on it.
+        Imported::Restored(restored) if restored.job => crate::import::wait_for_job(restored.pid),
+        _ => show(&imported, ui)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,6 +74,9 @@ fn sentence(imported: &Imported) -> String {
     match imported {
         Imported::Restored(restored) => {
             let (bundle, pid) = (restored.bundle.display(), restored.pid);
+            if restored.runtime == rewrite::processes::RUNTIME {
+                return format!("{} goes on here (process {pid})", restored.container);
+            }
             format!(
                 "{} goes on here ({}, process {pid}, bundle {bundle})",
                 restored.container, restored.runtime

@@ -9,6 +9,7 @@ mod cat;
 mod check;
 mod convert;
 mod criu_action;
+mod criu_rpc;
 mod diff;
 mod exit;
 mod export;
@@ -92,6 +93,7 @@ fn run(command: Command, ui: &Ui) -> Outcome {
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
         Command::CriuAction(args) => criu_action::run(&args),
+        Command::CriuRpc(args) => criu_rpc::run(&args),
         Command::LazyGuard(args) => lazy_guard::run(args, ui),
     }
 }

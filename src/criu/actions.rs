@@ -10,7 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt;
+
 use crate::links;
+use crate::sys::pidns;
 
 /// Longest request that a script may send, bytes: a step and a path.
 const REQUEST_LIMIT: u64 = 4096 + 64;
@@ -68,9 +71,15 @@ impl Action {
             .split_once(' ')
             .ok_or(io::ErrorKind::InvalidData)?;
         let kind = ActionKind::parse(kind).ok_or(io::ErrorKind::InvalidData)?;
+        // CRIU tells the number that it knows, which is another one where it works in a PID namespace of its own.
+        let asking = sockopt::socket_peercred(&stream)?.pid.as_raw_nonzero().get();
+        let told = match told.trim().parse() {
+            Ok(pid) => pidns::outer_pid(asking, pid).map_or_else(String::new, |pid| pid.to_string()),
+            Err(_) => told.to_owned(),
+        };
         Ok(Self {
             kind,
-            told: told.to_owned(),
+            told,
             reply: stream,
         })
     }

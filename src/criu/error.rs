@@ -108,6 +108,27 @@ pub enum Error {
     /// Memory that CRIU asked for cannot be had.
     #[error("memory of the container cannot be read")]
     Pages(#[source] super::lazy::SourceError),
+    /// The conversation with CRIU's worker broke off.
+    #[error("{operation} CRIU's worker (criu swrk)")]
+    Rpc {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// CRIU's worker said no.
+    #[error("CRIU refused {request}{}", reason(*.errno, .message.as_deref()))]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// CRIU's `errno`, where it named one.
+        errno: Option<i32>,
+        /// The first error that it logged.
+        message: Option<String>,
+    },
+    /// What `ckpt criu-rpc` was told to do is not understood.
+    #[error("the order for CRIU is not understood")]
+    Order(#[source] serde_json::Error),
     /// The caller asked to stop.
     #[error("stopped by a signal")]
     Interrupted,
@@ -135,4 +156,10 @@ impl Error {
 
 fn quote(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n    {line}")).collect()
+}
+
+fn reason(errno: Option<i32>, message: Option<&str>) -> String {
+    let errno = errno.map(|number| io::Error::from_raw_os_error(number).to_string());
+    let parts = [errno.as_deref(), message.map(str::trim)];
+    parts.into_iter().flatten().map(|part| format!(": {part}")).collect()
 }

@@ -15,6 +15,7 @@ mod options;
 mod pagemap;
 pub mod pages;
 mod roots;
+pub mod rpc;
 mod session;
 pub mod stats;
 mod thin;

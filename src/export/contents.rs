@@ -8,6 +8,7 @@ use super::describe;
 use super::files::Files;
 use super::lxc;
 use super::parent::Parent;
+use super::processes::{self, Processes};
 use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
 use crate::cgroup;
@@ -16,7 +17,7 @@ use crate::foreign;
 use crate::host;
 use crate::manifest::Manifest;
 use crate::mounts::{self, MountTable};
-use crate::request::{ExportRequest, RuntimeKind};
+use crate::request::{ExportRequest, RootfsChoice, RuntimeKind};
 use crate::runtime::{Engine, Runtime, Target};
 
 /// How much of CRIU's log goes into an archive, bytes from its end.
@@ -32,12 +33,18 @@ pub(super) struct Contents {
     cgroup_of: Option<i32>,
     lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
+    processes: Option<Processes>,
     engine: Option<Engine>,
 }
 
 impl Contents {
     /// What is exported of a running container.
-    pub(super) fn of_container(request: &ExportRequest, runtime: &dyn Runtime, target: &Target) -> Result<Self, Error> {
+    pub(super) fn of_container(
+        request: &ExportRequest,
+        runtime: &dyn Runtime,
+        target: &Target,
+        work: &Path,
+    ) -> Result<Self, Error> {
         // Each asks a program, which takes some hundredths of a second.
         let ((engine, version), host) = std::thread::scope(|scope| {
             let host = scope.spawn(host::manifest);
@@ -53,8 +60,18 @@ impl Contents {
         })?;
         let (version, host) = (version?, host?);
         let volumes = engine.as_ref().map_or(&[][..], |engine| &engine.volumes);
+        let is_container = runtime.kind() != RuntimeKind::Process;
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;
-        let files = Files::plan(request.rootfs, target, &binds, &request.with_mounts, volumes)?;
+        // The root file system of a process is the host's.
+        let rootfs = if is_container {
+            request.rootfs
+        } else {
+            RootfsChoice::None
+        };
+        let files = Files::plan(rootfs, target, &binds, &request.with_mounts, volumes)?;
+        let processes = (!is_container)
+            .then(|| Processes::survey(request, target, work))
+            .transpose()?;
         let parent = request
             .parent
             .as_deref()
@@ -66,14 +83,18 @@ impl Contents {
             describe::engine(&mut manifest, engine);
         }
         manifest.parent = parent.as_ref().map(Parent::identity);
+        if !is_container {
+            manifest.namespaces = processes::namespaces(target.pid);
+        }
         Ok(Self {
             manifest,
             spec: target.spec.clone(),
             timestamp,
             files,
-            cgroup_of: Some(target.pid),
+            cgroup_of: is_container.then_some(target.pid),
             lxc: lxc::entries(target)?,
             parent,
+            processes,
             engine,
         })
     }
@@ -101,6 +122,7 @@ impl Contents {
             cgroup_of: None,
             lxc: Vec::new(),
             parent: None,
+            processes: None,
             engine: None,
         })
     }
@@ -138,6 +160,15 @@ impl Contents {
             self.manifest.engine = Some(engine?);
         }
         small_entries(writer, &self.manifest, &self.spec, &records, self.cgroup_of)?;
+        if let Some(processes) = &mut self.processes {
+            let listing = processes.listing()?;
+            let text = listing.to_json().map_err(|source| Error::Json {
+                entry: "files.json",
+                source,
+            })?;
+            add(writer, "files.json", &text)?;
+            self.files.with_open(processes::travelling(&listing));
+        }
         for (name, content) in &self.lxc {
             add(writer, name, content)?;
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::archive::{ArchivePath, SegmentWriter};
-use crate::capture::{self, Part, devshm, rootfs, volumes};
+use crate::capture::{self, Part, devshm, open_files, rootfs, volumes};
 use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::manifest::{BindMount, DevShm, Filesystem, RootfsMode};
@@ -20,6 +20,7 @@ pub(super) struct Files {
     rootfs: rootfs::Plan,
     devshm: Option<SharedMemory>,
     volumes: Vec<Volume>,
+    open: Option<open_files::Chosen>,
 }
 
 /// A bind mount at /dev/shm.
@@ -68,7 +69,13 @@ impl Files {
                 .map(|source| shared_memory(source, &table))
                 .transpose()?,
             volumes,
+            open: None,
         })
+    }
+
+    /// Takes these files of the host, too.
+    pub(super) fn with_open(&mut self, open: Option<open_files::Chosen>) {
+        self.open = open;
     }
 
     /// Waits for what is still being looked at.
@@ -130,6 +137,11 @@ impl Files {
         if let Some(shm) = self.devshm {
             let (part, lines) = devshm::capture(&shm.source)?;
             warn(shm.warnings);
+            warn(lines);
+            add(&mut segment, part)?;
+        }
+        if let Some(open) = self.open {
+            let (part, lines) = open.capture()?;
             warn(lines);
             add(&mut segment, part)?;
         }

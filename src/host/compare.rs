@@ -9,6 +9,7 @@ use super::{CriuVersion, HostFacts, Version};
 use crate::ability::{self, Level};
 use crate::cgroup::CgroupRecord;
 use crate::manifest::{CgroupMode, Cpu, Manifest};
+use crate::request::RuntimeKind;
 
 /// The first CRIU that writes page counts in a new field of pagemap images. An older one reads such images wrongly.
 const WIDE_PAGEMAP_CRIU: Version = Version::new(4, 2, 0);
@@ -141,7 +142,10 @@ pub fn compare(archive: &Manifest, here: &HostFacts) -> Vec<Check> {
     checks.push(criu(archive, here));
     checks.extend(tcp(here));
     checks.push(cgroup_mode(archive, here));
-    checks.push(runtime(archive, here));
+    // Processes have none: CRIU is compared already.
+    if archive.runtime.name != RuntimeKind::Process.name() {
+        checks.push(runtime(archive, here));
+    }
     checks
 }
 

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::event::Events;
 use crate::lxc;
 use crate::manifest::Manifest;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
@@ -37,6 +38,7 @@ pub(super) struct Archive<'a> {
     pub(super) manifest: Manifest,
     pub(super) spec: Spec,
     pub(super) cgroups: Option<CgroupRecord>,
+    pub(super) listing: Option<Listing>,
     pub(super) lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
@@ -96,6 +98,9 @@ impl<'a> Archive<'a> {
             .read("cgroup.json", MAX_JSON)?
             .map(|text| CgroupRecord::from_json(&text))
             .transpose()?;
+        let listing = staged.read(FILES_JSON, MAX_JSON)?;
+        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
+        let listing = listing.map_err(crate::runtime::Error::from)?;
         let get = |name: &str, limit| Ok(staged.read(name, limit)?);
         let lxc = super::lxc::source(&manifest, get)?;
         let cgroups = match (&lxc, cgroups) {
@@ -108,6 +113,7 @@ impl<'a> Archive<'a> {
             manifest,
             spec,
             cgroups,
+            listing,
             lxc,
             threads: request.threads,
             pages: request.pages.clone(),

@@ -230,6 +230,7 @@ impl Importing<'_> {
     fn describe(&self, pid: i32, bundle: PathBuf) -> Result<Restored, Error> {
         let now = self.podman.inspect(self.plan.name.as_str())?;
         Ok(Restored {
+            job: false,
             container: self.plan.name.to_string(),
             runtime: RuntimeKind::Podman.name().to_owned(),
             pid: now.map_or(pid, |target| target.pid),

@@ -2,11 +2,12 @@
 //! and the acknowledgement that lets them run.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::Restored;
 use super::lazy::{self, GuardOrder, Memory, Service};
 use crate::cgroup::{self, CgroupRecord, TargetCgroups};
-use crate::criu::{Hook, Running, WorkDir};
+use crate::criu::{self, Hook, Running, Session, WorkDir};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::links;
@@ -19,6 +20,9 @@ use crate::sys;
 
 /// The name of CRIU's log of a restore.
 const RESTORE_LOG: &str = "restore.log";
+
+/// How often a restore is tried again whose numbers were taken for a moment.
+const RETRIES: usize = 5;
 
 /// Restores the container of a prepared plan. When that fails, everything that was prepared is taken away again.
 pub(super) fn restore(
@@ -174,19 +178,10 @@ impl Attempt<'_> {
         memory: Option<Memory>,
         applied: &mut Applied<'_>,
     ) -> Result<Restored, Error> {
-        let (session, command) = self.invocation(runtime, work, memory.is_some())?.prepare()?;
-        let session = if self.command.options.shell_job {
-            session.with_terminal()
-        } else {
-            session
-        };
         let Some(memory) = memory else {
-            let running = session.start(command)?;
-            return self.go_on(runtime, running, self.interrupted, &mut |_| {
-                applied.settle();
-                Ok(())
-            });
+            return self.eager(runtime, work, applied);
         };
+        let (session, command) = self.session(runtime, work, true)?;
         let place = lazy::Place {
             runtime,
             order: self.guard_order(runtime, work),
@@ -202,6 +197,37 @@ impl Attempt<'_> {
         lazy::follow(memory, &place, self.finishing.events, self.interrupted, restore)
     }
 
+    /// Restores with all memory at once. A process number that is free is another process's for a moment now and then, CRIU's own
+    /// among them: such a restore is tried again.
+    fn eager(&self, runtime: &dyn Runtime, work: &WorkDir, applied: &mut Applied<'_>) -> Result<Restored, Error> {
+        let mut left = self.command.processes.as_ref().map_or(0, |_| RETRIES);
+        loop {
+            let (session, command) = self.session(runtime, work, false)?;
+            let restored = session.start(command).map_err(Error::from).and_then(|running| {
+                self.go_on(runtime, running, self.interrupted, &mut |_| {
+                    applied.settle();
+                    Ok(())
+                })
+            });
+            match restored {
+                Err(error) if left > 0 && is_number_taken(&error) => left -= 1,
+                restored => return restored,
+            }
+            tracing::info!("a process number was taken for a moment: trying again");
+            let _ = std::fs::remove_file(work.path().join("runtime.log"));
+        }
+    }
+
+    fn session(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<(Session, Command), Error> {
+        let (session, command) = self.invocation(runtime, work, lazy)?.prepare()?;
+        let session = if self.command.options.shell_job {
+            session.with_terminal()
+        } else {
+            session
+        };
+        Ok((session, command))
+    }
+
     fn invocation(&self, runtime: &dyn Runtime, work: &WorkDir, lazy: bool) -> Result<Invocation, Error> {
         Ok(runtime.restore(&Restore {
             id: self.command.name.as_str(),
@@ -214,6 +240,7 @@ impl Attempt<'_> {
             spec: &self.plan.config,
             cgroup: self.command.cgroup.as_deref(),
             lazy,
+            processes: self.command.processes.as_ref(),
             options: &self.command.options,
         })?)
     }
@@ -236,7 +263,10 @@ impl Attempt<'_> {
         if let Some(fd) = self.command.options.status_fd {
             sys::status::signal(fd);
         }
-        if let Err(error) = ready(pid) {
+        if let Err(error) = self
+            .write_pid_file(pid)
+            .and_then(|()| ready(self.whose_end_ends_all(pid)))
+        {
             commit.refuse();
             return Err(error);
         }
@@ -247,8 +277,26 @@ impl Attempt<'_> {
             runtime: runtime.kind().name().to_owned(),
             pid: now.map_or(pid, |target| target.pid),
             bundle: self.command.bundle.clone(),
+            job: self.command.processes.is_some() && self.command.options.shell_job,
             followed: None,
         })
+    }
+
+    /// The process that takes everything restored with it: the first one, or that of a PID namespace made around it.
+    fn whose_end_ends_all(&self, pid: i32) -> i32 {
+        let processes = self.command.processes.as_ref();
+        let own = processes.filter(|processes| processes.new_pidns);
+        own.and_then(|_| sys::pidns::outer_pid(pid, 1)).unwrap_or(pid)
+    }
+
+    /// A container's runtime writes its own.
+    fn write_pid_file(&self, pid: i32) -> Result<(), Error> {
+        match (&self.command.processes, &self.command.pid_file) {
+            (Some(_), Some(path)) => {
+                std::fs::write(path, format!("{pid}\n")).map_err(|error| Error::io("writing", path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn guard_order(&self, runtime: &dyn Runtime, work: &WorkDir) -> GuardOrder {
@@ -261,6 +309,16 @@ impl Attempt<'_> {
             work: work.path().to_owned(),
         }
     }
+}
+
+/// Whether CRIU found a number taken that it wanted for a task.
+fn is_number_taken(error: &Error) -> bool {
+    let Error::Criu(criu::Error::Ended { lines, .. }) = error else {
+        return false;
+    };
+    lines
+        .iter()
+        .any(|line| line.contains("Can't fork for") && line.contains("File exists"))
 }
 
 impl From<&Restored> for Event {

@@ -11,6 +11,7 @@
 mod contents;
 mod mark;
 mod owners;
+mod put_files;
 mod remove;
 mod steps;
 mod undo;

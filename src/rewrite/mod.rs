@@ -16,6 +16,7 @@ mod layout;
 pub mod lxc;
 pub mod plan;
 pub mod podman;
+pub mod processes;
 mod refusal;
 pub mod spec;
 #[cfg(test)]

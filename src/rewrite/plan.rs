@@ -31,6 +31,7 @@ use serde_json::Value;
 
 pub use lxc::LxcInputs;
 pub use podman::{PodmanCommand, PodmanView, plan_podman, podman_questions};
+pub(super) use restore::switches;
 pub use step::{FileContent, Owner, RestoreCommand, Step};
 pub use warning::Warning;
 

@@ -11,6 +11,7 @@ use super::layout::CONTAINERS_DIR;
 use super::spec::SpecError;
 use crate::error::ErrorKind;
 use crate::manifest::FileType;
+use crate::process::{Difference, OpenFile};
 
 /// One reason why the import is not planned.
 ///
@@ -308,7 +309,71 @@ pub enum Refusal {
     #[error("--netns: the container used its host's network, and CRIU cannot move it into a namespace of its own")]
     NetnsOfHost,
 
+    /// A switch of containers.
+    #[error("{flag} is for containers; the archive holds processes")]
+    NotForProcesses {
+        /// The switch.
+        flag: &'static str,
+    },
+    /// A switch of processes.
+    #[error("{flag} is for processes; the archive holds a container")]
+    OnlyForProcesses {
+        /// The switch.
+        flag: &'static str,
+    },
+    /// The processes were in a network namespace of their own.
+    #[error("the processes were in a network namespace of their own, which is not in the archive")]
+    ProcessNetns,
+    /// A job of a terminal in a PID namespace of its own.
+    #[error("--new-pidns: the processes are a job of a terminal, whose session cannot be in another PID namespace")]
+    JobInNamespace,
+    /// A job of a terminal without one.
+    #[error("the processes are a job of a terminal (--shell-job), and standard input is none")]
+    NoTerminal,
+    /// Several processes without a namespace that would end them together.
+    #[error(
+        "--lazy: the archive holds {tasks} processes, which nothing would end together should their memory not be completed"
+    )]
+    LazyTree {
+        /// How many.
+        tasks: usize,
+    },
+    /// A file that is named is not the archive's.
+    #[error("{flag} names {}, {}", path.display(), if *.flag == "--allow-file" { "which the processes do not use" } else { "which is not in the archive" })]
+    FileUnknown {
+        /// The switch.
+        flag: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+
     // This host lacks something.
+    /// A process number is taken.
+    #[error("the number {pid} has another process here: {by}")]
+    PidTaken {
+        /// The number.
+        pid: i32,
+        /// What has it.
+        by: String,
+    },
+    /// This host gives no such numbers.
+    #[error("the number {pid} is beyond this host's largest, {max}")]
+    PidTooLarge {
+        /// The number.
+        pid: i32,
+        /// The limit.
+        max: i32,
+    },
+    /// A file is missing, or is another one.
+    #[error("{}", difference_of(.path, .expected, .difference))]
+    File {
+        /// Its path.
+        path: String,
+        /// How the processes know it.
+        expected: Box<OpenFile>,
+        /// How it is here.
+        difference: Difference,
+    },
     /// The source of a mount is missing.
     #[error("the mount at {destination} needs {origin:?}, which is not on this host")]
     SourceMissing {
@@ -373,6 +438,9 @@ impl Refusal {
             | Self::OtherRuntime { .. }
             | Self::NetnsPath { .. }
             | Self::NamespacePath { .. } => ErrorKind::Policy,
+            Self::File {
+                expected, difference, ..
+            } if expected.archived || difference.is_allowable() => ErrorKind::Policy,
             Self::SourceMissing { .. }
             | Self::SourceType { .. }
             | Self::ImageMissing { .. }
@@ -384,6 +452,9 @@ impl Refusal {
             | Self::PathMissing { .. }
             | Self::Controller { .. }
             | Self::NoSystemd { .. }
+            | Self::PidTaken { .. }
+            | Self::PidTooLarge { .. }
+            | Self::File { .. }
             | Self::UnknownRuntime { .. } => ErrorKind::Host,
             _ => ErrorKind::Usage,
         }
@@ -479,6 +550,14 @@ impl Refusal {
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
+            Self::NotForProcesses { flag } | Self::OnlyForProcesses { flag } => format!("leave out {flag}"),
+            Self::ProcessNetns => {
+                "--netns PATH names one of this host, --netns new makes one, --netns host takes the host's own"
+                    .to_owned()
+            }
+            Self::JobInNamespace => "leave out --new-pidns".to_owned(),
+            Self::NoTerminal => "run ckpt import on a terminal, over ssh with -t, and from a file".to_owned(),
+            Self::LazyTree { .. } => "--new-pidns makes a PID namespace that ends them; or leave out --lazy".to_owned(),
             Self::NetnsOfUser => "--netns new makes one".to_owned(),
             Self::NetnsOfHost => {
                 "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
@@ -496,6 +575,17 @@ impl Refusal {
                     quoted(destination)
                 )
             }
+            Self::PidTaken { .. } => {
+                "end that process, or --new-pidns restores into a PID namespace of its own".to_owned()
+            }
+            Self::PidTooLarge { .. } => {
+                "raise it (sysctl kernel.pid_max), or --new-pidns restores into a PID namespace of its own".to_owned()
+            }
+            Self::File {
+                path,
+                expected,
+                difference,
+            } => file_advice(path, expected, difference),
             Self::NoRuntime { name } => format!("install {name}"),
             Self::Controller { .. } => "--ignore-cgroup-limits leaves recorded limits unapplied".to_owned(),
             Self::NoSystemd { .. } => "--cgroup-parent /PATH makes it a plain cgroup".to_owned(),
@@ -542,6 +632,40 @@ fn file_type(kind: &FileType) -> &'static str {
     match kind {
         FileType::Directory => "directory",
         FileType::File => "file",
+    }
+}
+
+/// How a file of this host differs.
+fn difference_of(path: &str, expected: &OpenFile, difference: &Difference) -> String {
+    match difference {
+        Difference::Missing => format!("{path} is not on this host"),
+        Difference::Kind { here } => format!("{path} is {} here, not {}", here.name(), expected.kind.name()),
+        Difference::Size { here } => format!("{path} has {here} bytes here, not {}", expected.size),
+        Difference::Mode { here } => format!("{path} has the mode {here} here, not {}", expected.mode),
+        Difference::Build => format!("{path} is another build here"),
+        Difference::Content => format!("{path} has the same size here, but other content"),
+        Difference::Device { here } => format!(
+            "{path} is the device {here} here, not {}",
+            expected.rdev.as_deref().unwrap_or("none")
+        ),
+    }
+}
+
+fn file_advice(path: &str, expected: &OpenFile, difference: &Difference) -> String {
+    let path = quoted(path);
+    match (difference, expected.archived) {
+        (Difference::Kind { .. } | Difference::Device { .. }, _) => "move what is there away".to_owned(),
+        (Difference::Content, true) => {
+            format!("--replace-file {path} puts the archive's there, --allow-file {path} takes it as it is")
+        }
+        (Difference::Content, false) => {
+            format!("copy it from the host that the archive comes from, or --allow-file {path} takes it as it is")
+        }
+        (Difference::Mode { .. }, false) => format!("chmod {} {path}", expected.mode),
+        (_, true) => format!("--replace-file {path} puts the archive's there"),
+        (_, false) => "copy it from the host that the archive comes from (ckpt export --files open --files-below DIR \
+                       takes such files along)"
+            .to_owned(),
     }
 }
 

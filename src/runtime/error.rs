@@ -162,6 +162,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Of processes.
+    #[error(transparent)]
+    Process(#[from] crate::process::Error),
     /// CRIU's option file cannot hold a value.
     #[error(transparent)]
     Option(#[from] crate::criu::Error),
@@ -179,6 +182,7 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Refused { .. }
             | Self::Option(_) => ErrorKind::Usage,
+            Self::Process(error) => error.kind(),
             Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } => ErrorKind::Dump,
             Self::NotRestored { .. } => ErrorKind::Restore,
             _ => ErrorKind::Other,

@@ -11,6 +11,7 @@ mod lock;
 pub mod lxc;
 mod oci;
 mod podman;
+mod process;
 mod roots;
 
 use std::os::fd::BorrowedFd;
@@ -22,11 +23,12 @@ pub use lock::ContainerLock;
 pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
 pub use podman::{Podman, PodmanRestore, StandIn};
+pub use process::Process;
 pub(crate) use roots::cgroup_roots;
 
 use crate::criu::{Logs, OptionFile, Session};
 use crate::manifest::{DumpOptions, Image};
-use crate::request::{ContainerRef, RestoreOptions, RuntimeKind};
+use crate::request::{ContainerRef, ProcessRef, ProcessRestore, RestoreOptions, RuntimeKind};
 
 /// A container as its runtime describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +102,8 @@ pub struct Restore<'a> {
     pub cgroup: Option<&'a str>,
     /// CRIU's lazy-pages daemon waits in `work` for the tasks' memory.
     pub lazy: bool,
+    /// Of processes: how they are restored.
+    pub processes: Option<&'a ProcessRestore>,
     /// The switches.
     pub options: &'a RestoreOptions,
 }
@@ -254,7 +258,7 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
 }
 
 impl RuntimeKind {
-    /// Every runtime.
+    /// Every runtime of containers.
     pub const ALL: [Self; 4] = [Self::Runc, Self::Crun, Self::Lxc, Self::Podman];
 
     /// Those that run containers themselves, in the order in which they are asked for one.
@@ -271,13 +275,17 @@ impl RuntimeKind {
             Self::Crun => "crun",
             Self::Podman => "podman",
             Self::Lxc => "lxc",
+            Self::Process => "process",
         }
     }
 
     /// The runtime of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL
+            .into_iter()
+            .chain([Self::Process])
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -287,10 +295,21 @@ impl RuntimeKind {
 /// [`Error::NotInstalled`] where the program is not found.
 pub fn open(kind: RuntimeKind, state_root: Option<&Path>) -> Result<Box<dyn Runtime>, Error> {
     Ok(match kind {
+        RuntimeKind::Process => Box::new(Process::open()?),
         RuntimeKind::Runc | RuntimeKind::Crun => Box::new(Oci::open(kind, state_root)?),
         RuntimeKind::Podman => Box::new(Podman::open(state_root)?),
         RuntimeKind::Lxc => Box::new(Lxc::open(state_root)?),
     })
+}
+
+/// Finds a process tree.
+///
+/// # Errors
+/// Where there is none, or CRIU is not installed.
+pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
+    let process = Process::find(process)?;
+    let target = process.target()?;
+    Ok((process, target))
 }
 
 /// Finds a container: in the runtime that the reference names, or in each one that is installed. An engine is asked only for

@@ -2,6 +2,7 @@
 
 pub mod cpuid;
 pub mod netns;
+pub mod pidns;
 pub mod probe;
 pub mod programs;
 pub mod read;

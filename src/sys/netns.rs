@@ -57,6 +57,26 @@ pub fn within<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Res
     })
 }
 
+/// Moves the calling thread, and what it starts, into an open network namespace.
+///
+/// # Errors
+/// Where it cannot be entered (CAP_SYS_ADMIN).
+pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(
+        namespace,
+        Some(LinkNameSpaceType::Network),
+    )?)
+}
+
+/// Moves the calling thread, and what it starts, into a new network namespace with its loopback interface up.
+///
+/// # Errors
+/// Where it cannot be made (CAP_SYS_ADMIN).
+pub fn enter_new() -> io::Result<()> {
+    unshare_net()?;
+    loopback_up()
+}
+
 fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()

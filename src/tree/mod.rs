@@ -57,3 +57,4 @@ pub use restore::Scope;
 pub use sparse::{Map, MapDefect, Region};
 pub use transient::Transient;
 pub use unpack::{Options, Target, unpack};
+pub(crate) use walk::Select;

@@ -25,6 +25,7 @@ mod lxc_network;
 mod lxc_services;
 mod options;
 mod podman;
+mod process;
 mod safety;
 mod services;
 mod stream;

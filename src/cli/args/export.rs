@@ -9,13 +9,15 @@ use super::usage::UsageError;
 use super::{CgroupsModeArg, EmptyNsArg, RuntimeArg, value};
 use crate::archive::{Compression, Level};
 use crate::manifest::DumpOptions;
-use crate::request::{ContainerRef, ExportRequest, RootfsChoice, Subject};
+use crate::request::{ContainerRef, ExportRequest, ProcessRef, RootfsChoice, RuntimeKind, Subject};
 
 const EXAMPLES: &str = "Examples:
   ckpt export web -o web.ckpt                      stop web and keep it as a file
   ckpt export web -o web.ckpt --leave-running      take a copy; web goes on
   ckpt export db -o - --tcp-established | ssh b ckpt import -
   ckpt export db -o db.ckpt --with-mount /data     the content of the bind mount too
+  ckpt export --unit nginx.service -o nginx.ckpt   a service that is no container
+  ckpt export --pid 4711 --files open --files-below /srv -o app.ckpt
   ckpt export --images /dump --bundle /run/b --runtime runc -o old.ckpt
 
 Until the archive is complete, on disk and under its name, every failure leaves the container running, and an older \
@@ -24,7 +26,7 @@ archive of the same name as it was.";
 /// Arguments of `ckpt export`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group(ArgGroup::new("subject").args(["container", "images"]).required(true)))]
+#[command(group(ArgGroup::new("subject").args(["container", "images", "pid", "unit"]).required(true)))]
 pub struct ExportArgs {
     /// The container, as the runtime names it
     #[arg(value_name = "CONTAINER", value_parser = value::name)]
@@ -38,6 +40,8 @@ pub struct ExportArgs {
     archive: ArchiveArgs,
     #[command(flatten)]
     content: ContentArgs,
+    #[command(flatten)]
+    process: ProcessArgs,
     #[command(flatten)]
     foreign: ForeignArgs,
     #[command(flatten)]
@@ -83,6 +87,29 @@ struct ContentArgs {
     /// Take the content of the bind mount at DST along (repeatable)
     #[arg(long, value_name = "DST", value_parser = value::destination)]
     with_mount: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Processes that are no container")]
+struct ProcessArgs {
+    /// The process with this number, and its descendants
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+    /// The main process of this systemd unit, and its descendants
+    #[arg(long, value_name = "NAME.service")]
+    unit: Option<String>,
+    /// Take along the regular files that the processes have open or mapped, as far as they are below --files-below
+    #[arg(long, value_enum, value_name = "WHICH", requires = "files_below")]
+    files: Option<FilesArg>,
+    /// A directory that --files takes files from (repeatable)
+    #[arg(long, value_name = "DIR", requires = "files", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
+    files_below: Vec<PathBuf>,
+}
+
+/// Which files travel, as `--files` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FilesArg {
+    Open,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -173,7 +200,11 @@ impl TryFrom<ExportArgs> for ExportRequest {
         let adaptive = args.foreign.images.is_none() && timestamp.is_none();
         Ok(Self {
             rootfs: rootfs(&args.content, args.dump.pre_dump)?,
-            subject: subject(args.container, &args.foreign, args.runtime)?,
+            files_below: args.process.files_below.clone(),
+            subject: match process(&args)? {
+                Some(process) => Subject::Process(process),
+                None => subject(args.container, &args.foreign, args.runtime)?,
+            },
             output: value::output(args.output),
             compression: compression(args.archive.compress, args.archive.level, adaptive)?,
             threads: args.archive.threads.unwrap_or_else(value::default_threads),
@@ -186,6 +217,26 @@ impl TryFrom<ExportArgs> for ExportRequest {
             dump: dump_options(args.dump),
         })
     }
+}
+
+/// The processes that are named. A container is never named by a number, nor a process by a container's name.
+fn process(args: &ExportArgs) -> Result<Option<ProcessRef>, UsageError> {
+    let ProcessArgs { pid, unit, files, .. } = &args.process;
+    let kind: Option<RuntimeKind> = args.runtime.runtime.into();
+    let process = match (pid, unit) {
+        (Some(pid), _) => ProcessRef::Pid(*pid),
+        (None, Some(unit)) => ProcessRef::Unit(unit.clone()),
+        (None, None) if kind == Some(RuntimeKind::Process) => return Err(UsageError::ProcessByName),
+        (None, None) if files.is_some() => return Err(UsageError::FilesOfContainer),
+        (None, None) => return Ok(None),
+    };
+    if !matches!(kind, None | Some(RuntimeKind::Process)) || args.runtime.runtime_root.is_some() {
+        return Err(UsageError::ProcessWithRuntime);
+    }
+    if !matches!(args.content.rootfs, RootfsArg::Auto | RootfsArg::None) || !args.content.with_mount.is_empty() {
+        return Err(UsageError::ProcessWithRootfs);
+    }
+    Ok(Some(process))
 }
 
 fn subject(container: Option<String>, foreign: &ForeignArgs, runtime: RuntimeArgs) -> Result<Subject, UsageError> {

@@ -1,4 +1,5 @@
-//! Arguments of the commands that packagers, CRIU and ckpt itself call: `completions`, `man`, `criu-action`, `lazy-guard`.
+//! Arguments of the commands that packagers, CRIU and ckpt itself call: `completions`, `man`, `criu-action`, `criu-rpc`,
+//! `lazy-guard`.
 
 use std::path::PathBuf;
 
@@ -38,6 +39,17 @@ pub struct CriuActionArgs {
     /// Put back what a session that was killed has left cut off, and ask nothing
     #[arg(long)]
     pub undo: bool,
+}
+
+/// Arguments of `ckpt criu-rpc`.
+#[derive(Debug, Clone, Args)]
+pub struct CriuRpcArgs {
+    /// What is to be done, as JSON
+    #[arg(long, value_name = "JSON", required_unless_present = "first")]
+    pub order: Option<String>,
+    /// Restore as the first process of a PID namespace, and stay; the order is in the environment
+    #[arg(long, conflicts_with = "order")]
+    pub first: bool,
 }
 
 /// Arguments of `ckpt lazy-guard`.

@@ -129,6 +129,9 @@ struct HostArgs {
     /// Network namespace: the path of one, new, or host
     #[arg(long, value_name = "PATH|new|host", value_hint = ValueHint::FilePath)]
     netns: Option<PathBuf>,
+    /// Processes: in a new PID namespace, with its own /proc, whatever their numbers are here
+    #[arg(long, conflicts_with = "shell_job")]
+    new_pidns: bool,
     /// Hostname in the configuration (processes that run keep the one they have)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Hostname)]
     hostname: Option<String>,
@@ -160,6 +163,12 @@ struct AllowArgs {
     /// Allow the bind mount at DST to come from the path the archive names (repeatable)
     #[arg(long, value_name = "DST", value_parser = value::destination)]
     allow_mount: Vec<String>,
+    /// Processes: replace the file at PATH of this host by the archive's (repeatable)
+    #[arg(long, value_name = "PATH", value_parser = value::absolute(), value_hint = ValueHint::FilePath)]
+    replace_file: Vec<PathBuf>,
+    /// Processes: go on with the file at PATH of this host, though its content is another one (repeatable)
+    #[arg(long, value_name = "PATH", value_parser = value::absolute(), value_hint = ValueHint::FilePath)]
+    allow_file: Vec<PathBuf>,
     /// Allow every bind mount to come from the path the archive names
     #[arg(long)]
     allow_all_mounts: bool,
@@ -263,6 +272,9 @@ impl TryFrom<ImportArgs> for ImportRequest {
             cgroup_parent: args.host.cgroup_parent,
             ignore_cgroup_limits: args.host.ignore_cgroup_limits,
             netns: args.host.netns.map_or(Ok(Netns::Keep), netns)?,
+            new_pidns: args.host.new_pidns,
+            replace_files: args.allow.replace_file,
+            allow_files: args.allow.allow_file,
             hostname: args.host.hostname,
             console_socket: args.runtime.console_socket,
             pid_file: args.runtime.pid_file,

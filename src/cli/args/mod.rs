@@ -20,7 +20,7 @@ use crate::request::{ImagesIn, RuntimeKind};
 
 pub use convert::{ConvertArgs, ConvertRequest, SealArgs, SealRequest};
 pub use export::ExportArgs;
-pub use generate::{CompletionsArgs, CriuActionArgs, LazyGuardArgs, ManArgs};
+pub use generate::{CompletionsArgs, CriuActionArgs, CriuRpcArgs, LazyGuardArgs, ManArgs};
 pub use import::ImportArgs;
 pub use look::{DiffArgs, ListArgs, MemoryArgs, ReportArgs};
 pub use read::{CatArgs, CheckArgs, ExtractArgs, InspectArgs, LsArgs, Parts, VerifyArgs};
@@ -137,6 +137,9 @@ pub enum Command {
     /// Called by CRIU while it dumps or restores; not for people
     #[command(hide = true)]
     CriuAction(CriuActionArgs),
+    /// Drives CRIU for the dump or restore of processes; not for people
+    #[command(hide = true)]
+    CriuRpc(CriuRpcArgs),
     /// Watches over a lazy import; not for people
     #[command(hide = true)]
     LazyGuard(LazyGuardArgs),
@@ -150,6 +153,7 @@ pub enum RuntimeArg {
     Crun,
     Podman,
     Lxc,
+    Process,
 }
 
 impl From<RuntimeArg> for Option<RuntimeKind> {
@@ -160,6 +164,7 @@ impl From<RuntimeArg> for Option<RuntimeKind> {
             RuntimeArg::Crun => Some(RuntimeKind::Crun),
             RuntimeArg::Lxc => Some(RuntimeKind::Lxc),
             RuntimeArg::Podman => Some(RuntimeKind::Podman),
+            RuntimeArg::Process => Some(RuntimeKind::Process),
         }
     }
 }

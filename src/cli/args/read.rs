@@ -216,6 +216,9 @@ pub struct CheckArgs {
     /// A mapped bind mount as it would be given to ckpt import (repeatable)
     #[arg(long, value_name = "DST=SRC", requires = "file", value_parser = value::map_mount)]
     pub map_mount: Vec<MapMount>,
+    /// Processes: compare as for ckpt import --new-pidns
+    #[arg(long, requires = "file")]
+    pub new_pidns: bool,
 }
 
 impl CheckArgs {
@@ -241,6 +244,9 @@ impl CheckArgs {
             cgroup_parent: None,
             ignore_cgroup_limits: false,
             netns: Netns::Keep,
+            new_pidns: self.new_pidns,
+            replace_files: Vec::new(),
+            allow_files: Vec::new(),
             hostname: None,
             pages: None,
             console_socket: None,

@@ -50,6 +50,18 @@ pub enum UsageError {
     /// Somebody else's dump, without saying whose.
     #[error("--images needs --runtime runc, crun or lxc: their images cannot be exchanged")]
     ImagesWithoutRuntime,
+    /// A process is no container.
+    #[error("--runtime process needs --pid or --unit: a process has no container's name")]
+    ProcessByName,
+    /// A process has no runtime.
+    #[error("--pid and --unit name processes, which no container runtime runs: leave out --runtime and --runtime-root")]
+    ProcessWithRuntime,
+    /// A process has no root file system of its own.
+    #[error("--rootfs and --with-mount are for containers; --files open --files-below DIR takes files of processes")]
+    ProcessWithRootfs,
+    /// A container's files are taken otherwise.
+    #[error("--files is for processes (--pid, --unit); --rootfs and --with-mount take files of containers")]
+    FilesOfContainer,
     /// A pre-dump holds no files.
     #[error("--pre-dump takes memory only: leave out --rootfs and --with-mount, or dump without --pre-dump")]
     PreDumpWithFiles,

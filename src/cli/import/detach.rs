@@ -131,6 +131,7 @@ impl Events for Detaching<'_> {
         } = event
         {
             return self.detach(Restored {
+                job: false,
                 container,
                 runtime,
                 pid,

@@ -19,6 +19,7 @@ use crate::foreign::Family;
 use crate::import::Opened;
 use crate::lxc;
 use crate::manifest::Manifest;
+use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
@@ -39,6 +40,7 @@ pub(in crate::import) struct LazyArchive<'a> {
     manifest: Manifest,
     spec: Spec,
     cgroups: Option<CgroupRecord>,
+    listing: Option<Listing>,
     lxc: Option<lxc::Source>,
     threads: NonZeroUsize,
     map: PageMap,
@@ -89,6 +91,12 @@ impl<'a> LazyArchive<'a> {
             .map(|_| archive.read("cgroup.json", MAX_JSON))
             .transpose()?;
         let cgroups = cgroups.map(|text| CgroupRecord::from_json(&text)).transpose()?;
+        let listing = frames
+            .entry(FILES_JSON)
+            .map(|_| archive.read(FILES_JSON, MAX_JSON))
+            .transpose()?;
+        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
+        let listing = listing.map_err(crate::runtime::Error::from)?;
         let get = |name: &str, limit| {
             let there = frames.entry(name).map(|_| archive.read(name, limit));
             Ok(there.transpose()?)
@@ -104,6 +112,7 @@ impl<'a> LazyArchive<'a> {
             manifest,
             spec,
             cgroups,
+            listing,
             lxc,
             threads: request.threads,
             map: PageMap::default(),
@@ -206,6 +215,10 @@ impl Opened for LazyArchive<'_> {
 
     fn cgroups(&self) -> Option<&CgroupRecord> {
         self.cgroups.as_ref()
+    }
+
+    fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
     }
 
     fn lxc(&self) -> Option<&lxc::Source> {

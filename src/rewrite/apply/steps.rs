@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 
 use super::undo::{Made, Undo};
-use super::{Contents, Fault, owners};
+use super::{Contents, Fault, owners, put_files};
 use crate::capture::DELETED_FILES;
 use crate::manifest::FileType;
 use crate::rewrite::plan::{FileContent, Owner, Plan, Step};
@@ -73,6 +73,10 @@ impl Run<'_, '_> {
                 owner,
                 external_netns,
             } => self.place_images(path, *owner, *external_netns),
+            Step::PutFiles { entry, staging, files } => {
+                self.put_mount(entry, staging)?;
+                put_files::put(staging, files, &mut self.undo)
+            }
             Step::WriteFstab { path } => {
                 let fstab = self.plan.lxc.as_ref().and_then(|lxc| lxc.fstab.as_deref());
                 self.write(path, fstab.unwrap_or_default().as_bytes())

@@ -21,6 +21,13 @@ pub enum Made {
     Inside(PathBuf),
     /// A file.
     File(PathBuf),
+    /// A file that made room for one of the archive's.
+    Aside {
+        /// Where it was.
+        path: PathBuf,
+        /// Where it is.
+        aside: PathBuf,
+    },
     /// A mount.
     Mount(PathBuf),
     /// A cgroup directory; the runtime may have put cgroups into it.
@@ -83,7 +90,14 @@ impl<'a> Undo<'a> {
     /// Keeps everything.
     pub(super) fn disarm(mut self) {
         self.unmark();
-        self.made.clear();
+        for made in std::mem::take(&mut self.made) {
+            if let Made::Aside { aside, .. } = made
+                && let Err(error) = std::fs::remove_file(&aside)
+            {
+                let message = format!("a replaced file stays as {}: {error}", aside.display());
+                self.events.emit(Event::Warning { message });
+            }
+        }
     }
 
     /// Takes everything away now.
@@ -105,6 +119,7 @@ impl<'a> Undo<'a> {
                     failures.extend(remove::inside(path));
                 }
                 Made::File(path) => note(path, gone(rustix::fs::unlink(path)), &mut failures),
+                Made::Aside { path, aside } => note(path, rustix::fs::rename(aside, path), &mut failures),
                 Made::Mount(path) => note(path, take_mount_away(path), &mut failures),
                 Made::Cgroup(path) => failures.extend(remove::cgroup(path)),
             }

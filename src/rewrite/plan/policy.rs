@@ -11,6 +11,7 @@ impl Planner<'_> {
         for error in crate::rewrite::spec::ambiguous_keys(self.archived) {
             self.refuse(error.into());
         }
+        self.judge_for_processes();
         self.judge_whole();
         self.judge_hooks();
         self.judge_annotations();
@@ -34,6 +35,18 @@ impl Planner<'_> {
         }
         if let (Some(digest), true) = (&self.manifest.parent, self.request.parents.is_empty()) {
             self.refuse(Refusal::ParentsNeeded { digest: digest.clone() });
+        }
+    }
+
+    /// Switches that only mean something for processes, which a container's archive has none of by themselves.
+    fn judge_for_processes(&mut self) {
+        let given = [
+            ("--new-pidns", self.request.new_pidns),
+            ("--replace-file", !self.request.replace_files.is_empty()),
+            ("--allow-file", !self.request.allow_files.is_empty()),
+        ];
+        for (flag, _) in given.into_iter().filter(|(_, given)| *given) {
+            self.refuse(Refusal::OnlyForProcesses { flag });
         }
     }
 

@@ -16,18 +16,33 @@ impl Plan {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "import container {} (was {}, made by {}, checkpointed {})",
-            self.name, self.source_id, self.made_by, self.checkpointed_at
+            "import {} {} (was {}, made by {}, checkpointed {})",
+            if self.is_of_processes() {
+                "processes"
+            } else {
+                "container"
+            },
+            self.name,
+            self.source_id,
+            self.made_by,
+            self.checkpointed_at
         )];
         lines.push("steps:".to_owned());
         let steps = self.steps.iter().enumerate();
         lines.extend(steps.map(|(index, step)| format!("  {:>2}. {}", index + 1, describe(step))));
-        lines.extend(self.change_lines());
+        if !self.is_of_processes() {
+            lines.extend(self.change_lines());
+        }
         if !self.warnings.is_empty() {
             lines.push("warnings:".to_owned());
             lines.extend(self.warnings.iter().map(|warning| format!("  {warning}")));
         }
         lines
+    }
+
+    /// Processes have no configuration.
+    fn is_of_processes(&self) -> bool {
+        self.config.is_null() && self.lxc.is_none()
     }
 
     fn change_lines(&self) -> Vec<String> {
@@ -134,6 +149,10 @@ fn describe(step: &Step) -> String {
             format!("put CRIU's images into {}{owner}{netns}", shown(path))
         }
         Step::WriteFstab { path } => format!("write {}", shown(path)),
+        Step::PutFiles { entry, files, .. } => {
+            let files: Vec<String> = files.iter().map(|path| shown(path).to_string()).collect();
+            format!("put the files of {entry} at {}", files.join(", "))
+        }
         Step::WriteConfig { path } => format!("write {}", shown(path)),
         Step::Restore(command) => describe_restore(command),
         Step::PodmanRestore(command) => describe_podman(command),
@@ -227,6 +246,10 @@ fn describe_restore(command: &RestoreCommand) -> String {
             .iter()
             .map(|context| format!("lsm-mount-context={context}")),
     );
+    if let Some(processes) = &command.processes {
+        words.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
+        words.extend(processes.netns.iter().map(|netns| format!("netns={}", shown(netns))));
+    }
     words.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
     words.extend(
         command
@@ -240,7 +263,12 @@ fn describe_restore(command: &RestoreCommand) -> String {
     } else {
         format!(" with {}", words.join(", "))
     };
-    format!("{} restores {}{with}", command.runtime, command.name)
+    let runtime = if command.processes.is_some() {
+        "criu"
+    } else {
+        command.runtime
+    };
+    format!("{runtime} restores {}{with}", command.name)
 }
 
 fn describe_change(change: &Change) -> String {

@@ -2,6 +2,7 @@
 
 use super::policy::runtime_name;
 use super::{Planner, RestoreCommand, Step, Warning};
+use crate::manifest::DumpOptions;
 use crate::request::RestoreOptions;
 use crate::rewrite::spec::{annotations, names};
 
@@ -43,7 +44,8 @@ impl Planner<'_> {
             pid_file: self.request.pid_file.clone(),
             systemd_cgroup: self.systemd_cgroup,
             cgroup: self.cgroup_path.take(),
-            options: self.switches(),
+            processes: None,
+            options: switches(&self.manifest.options, &self.request.restore),
         };
         self.steps.push(Step::Restore(Box::new(command)));
         // LXC does not have CRIU leave the network namespace empty, so the loopback interface is restored with it.
@@ -55,34 +57,38 @@ impl Planner<'_> {
         self.plan_limits();
     }
 
-    /// CRIU wants most of the dump's switches again; the request adds to them and decides where only one can be.
+    /// The switches of the restore.
     pub(super) fn switches(&self) -> RestoreOptions {
-        let (dump, asked) = (&self.manifest.options, &self.request.restore);
-        let mut empty_ns = dump.empty_ns.clone();
-        empty_ns.extend(
-            asked
-                .empty_ns
-                .iter()
-                .filter(|kind| !dump.empty_ns.contains(kind))
-                .cloned(),
-        );
-        RestoreOptions {
-            tcp_established: (dump.tcp_established || asked.tcp_established) && !asked.tcp_close,
-            tcp_close: asked.tcp_close,
-            ext_unix_sk: dump.ext_unix_sk || asked.ext_unix_sk,
-            shell_job: dump.shell_job || asked.shell_job,
-            file_locks: dump.file_locks || asked.file_locks,
-            link_remap: dump.link_remap || asked.link_remap,
-            manage_cgroups_mode: asked
-                .manage_cgroups_mode
-                .clone()
-                .or_else(|| dump.manage_cgroups_mode.clone()),
-            empty_ns,
-            auto_dedup: asked.auto_dedup,
-            status_fd: asked.status_fd,
-            no_pivot: asked.no_pivot,
-            lsm_profile: asked.lsm_profile.clone(),
-            lsm_mount_context: asked.lsm_mount_context.clone(),
-        }
+        switches(&self.manifest.options, &self.request.restore)
+    }
+}
+
+/// CRIU wants most of the dump's switches again; the request adds to them and decides where only one can be.
+pub(in crate::rewrite) fn switches(dump: &DumpOptions, asked: &RestoreOptions) -> RestoreOptions {
+    let mut empty_ns = dump.empty_ns.clone();
+    empty_ns.extend(
+        asked
+            .empty_ns
+            .iter()
+            .filter(|kind| !dump.empty_ns.contains(kind))
+            .cloned(),
+    );
+    RestoreOptions {
+        tcp_established: (dump.tcp_established || asked.tcp_established) && !asked.tcp_close,
+        tcp_close: asked.tcp_close,
+        ext_unix_sk: dump.ext_unix_sk || asked.ext_unix_sk,
+        shell_job: dump.shell_job || asked.shell_job,
+        file_locks: dump.file_locks || asked.file_locks,
+        link_remap: dump.link_remap || asked.link_remap,
+        manage_cgroups_mode: asked
+            .manage_cgroups_mode
+            .clone()
+            .or_else(|| dump.manage_cgroups_mode.clone()),
+        empty_ns,
+        auto_dedup: asked.auto_dedup,
+        status_fd: asked.status_fd,
+        no_pivot: asked.no_pivot,
+        lsm_profile: asked.lsm_profile.clone(),
+        lsm_mount_context: asked.lsm_mount_context.clone(),
     }
 }

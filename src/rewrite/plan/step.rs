@@ -9,7 +9,7 @@ use super::super::host::Limit;
 use super::super::layout::Name;
 use super::PodmanCommand;
 use crate::manifest::FileType;
-use crate::request::RestoreOptions;
+use crate::request::{ProcessRestore, RestoreOptions};
 
 /// A user and a group of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -121,6 +121,15 @@ pub enum Step {
         /// are changed to call it external.
         external_netns: bool,
     },
+    /// Files of the archive that processes have open or mapped, put where those have them.
+    PutFiles {
+        /// The entry that holds them.
+        entry: String,
+        /// The new directory that the entry is unpacked into.
+        staging: PathBuf,
+        /// The files. One that is there goes, as the importer has named it.
+        files: Vec<PathBuf>,
+    },
     /// The fstab of a container of LXC, changed.
     WriteFstab {
         /// The file.
@@ -210,7 +219,7 @@ impl Step {
 /// The restore, as parameters for the runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RestoreCommand {
-    /// The runtime, `runc`, `crun` or `lxc`.
+    /// The runtime, `runc`, `crun` or `lxc`; `process` for plain processes.
     pub runtime: &'static str,
     /// The container's name.
     pub name: Name,
@@ -235,6 +244,9 @@ pub struct RestoreCommand {
     /// The container's cgroup as an absolute path, where the configuration names it so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// How plain processes are restored; absent for a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<ProcessRestore>,
     /// CRIU's switches, those of the dump repeated.
     pub options: RestoreOptions,
 }

@@ -1,0 +1,101 @@
+//! What an export of plain processes has beside that of a container: what stands in the way, told before anything is frozen, and
+//! the listing of the tree and its files, made when it is.
+
+use std::path::{Path, PathBuf};
+
+use crate::capture::open_files;
+use crate::error::Error;
+use crate::event::{Event, Events};
+use crate::manifest::{DumpOptions, Namespace};
+use crate::process::{self, Asked, FileKind, Listing, Survey, Tree};
+use crate::request::ExportRequest;
+use crate::runtime::{self, Process, Target};
+use crate::sys::pidns;
+
+/// The listing of a tree that is about to be frozen.
+#[derive(Debug)]
+pub(super) struct Processes {
+    pid: i32,
+    survey: Survey,
+    below: Vec<PathBuf>,
+    /// CRIU works and logs there; the code that it runs in a task has the log open.
+    work: PathBuf,
+}
+
+impl Processes {
+    /// Looks at the tree while it runs: what is read now need not be read when it is frozen.
+    pub(super) fn survey(request: &ExportRequest, target: &Target, work: &Path) -> Result<Self, Error> {
+        let mut survey = Survey::new();
+        survey
+            .listing(&Tree::of(target.pid).map_err(runtime::Error::from)?)
+            .map_err(runtime::Error::from)?;
+        Ok(Self {
+            pid: target.pid,
+            survey,
+            below: request.files_below.clone(),
+            work: work.to_owned(),
+        })
+    }
+
+    /// The tree as it is now that it is frozen, with those files marked whose content travels.
+    pub(super) fn listing(&mut self) -> Result<Listing, Error> {
+        let tree = Tree::of(self.pid).map_err(runtime::Error::from)?;
+        let mut listing = self.survey.listing(&tree).map_err(runtime::Error::from)?;
+        listing
+            .files
+            .retain(|file| !Path::new(&file.path).starts_with(&self.work));
+        for file in &mut listing.files {
+            let below = self
+                .below
+                .iter()
+                .any(|directory| Path::new(&file.path).starts_with(directory));
+            file.archived = below && file.kind == FileKind::Regular && !file.deleted;
+        }
+        Ok(listing)
+    }
+}
+
+/// The paths of the files whose content travels; `None` where there are none.
+pub(super) fn travelling(listing: &Listing) -> Option<open_files::Chosen> {
+    let paths = listing
+        .files
+        .iter()
+        .filter(|file| file.archived)
+        .map(|file| Path::new(&file.path));
+    open_files::Chosen::of(paths)
+}
+
+/// The namespaces of a process that an import has to be told of: a network namespace that is not this host's.
+pub(super) fn namespaces(pid: i32) -> Vec<Namespace> {
+    let own_network = pidns::shares(pid, "net").is_ok_and(|shared| !shared);
+    let network = own_network.then(|| Namespace {
+        kind: "network".to_owned(),
+        path: None,
+    });
+    network.into_iter().collect()
+}
+
+/// Says what stands in the way of a dump, all at once.
+pub(super) fn judge(options: &DumpOptions, target: &Target) -> Result<(), Error> {
+    let tree = Tree::of(target.pid).map_err(runtime::Error::from)?;
+    let asked = Asked {
+        shell_job: options.shell_job,
+        ext_unix_sk: options.ext_unix_sk,
+        tcp_established: options.tcp_established,
+    };
+    let troubles = process::troubles(&tree, asked).map_err(runtime::Error::from)?;
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    Err(runtime::Error::from(process::Error::Troubles(troubles)).into())
+}
+
+/// Tells what systemd will do about the end of the tree.
+pub(super) fn warn_of_restart(process: &Process, leave_running: bool, events: &dyn Events) {
+    if let (Some(restart), false) = (process.restart(), leave_running) {
+        let message = format!(
+            "systemd will start the unit anew when the dump has ended it (Restart={restart}): `systemctl stop` it then"
+        );
+        events.emit(Event::Warning { message });
+    }
+}
