@@ -19,7 +19,7 @@
 //! |---|---|
 //! | [`export`](mod@export), [`import`](mod@import) | the two pipelines, each on one screen |
 //! | [`request`] | what the caller asks for, checked |
-//! | [`runtime`] | runc and crun: how to look at a container, which command dumps and which restores |
+//! | [`runtime`] | runc, crun, podman, LXC, processes: how to look at a container, which command dumps and which restores |
 //! | [`criu`] | a session beside the runtime's CRIU: option file, action script, commit point; page servers; its images and logs |
 //! | [`rewrite`] | what an import changes for the new host: a pure plan, then its application with undo |
 //! | [`ability`] | what this host can do |
@@ -28,6 +28,7 @@
 //! | [`manifest`] | `ckpt.json`, the first entry of every archive |
 //! | [`capture`] | what is taken of a container: root file system, /dev/shm, volumes |
 //! | [`host`] | facts about this host, and what of them an archive needs |
+//! | [`foreign`] | checkpoints that podman, CRI-O or containerd made: read, described, checked, sealed and converted |
 //! | [`lxc`] | configurations of LXC, read without loss and judged |
 //! | [`links`] | the host's ends of a container's network links: cut off and brought back |
 //! | [`images`] | what CRIU's images say: processes, memory, files, sockets, mounts, network |
