@@ -154,7 +154,8 @@ fn inspect_shows_what_each_engine_says() {
         podman["engine"],
         json!({
             "name": "podman",
-            "networks": [{"name": "podman", "interface": "eth0", "addresses": ["10.88.0.2/16"], "mac": "16:14:13:68:90:e3"}],
+            "networks": [{"name": "podman", "interface": "eth0", "addresses": ["10.88.0.2/16"],
+                "gateways": ["10.88.0.1"], "mac": "16:14:13:68:90:e3"}],
             "ports": [{"host_ip": "", "host_port": 8080, "container_port": 80, "count": 2, "protocol": "tcp"}],
         })
     );
