@@ -73,22 +73,7 @@ impl<'a> Archive<'a> {
         };
         let memory = memory(request, &staged)?;
         staging.go_on(&mut staged, &thinning, memory.as_ref().map(WorkDir::path))?;
-        let mut parents = Vec::new();
-        let mut wanted = staged.manifest().parent.clone();
-        for path in request.parents.iter().rev() {
-            let parent = staging.stage(Source::open(path)?)?;
-            if wanted != Some(parent.identity().to_string()) {
-                return Err(Error::Parent {
-                    path: path.clone(),
-                    why: "its child was made from another archive",
-                });
-            }
-            wanted = parent.manifest().parent.clone();
-            parents.push(parent);
-        }
-        if let Some(identity) = wanted {
-            return Err(Error::ParentMissing { identity });
-        }
+        let parents = staging.parents(request, staged.manifest().parent.clone())?;
         let manifest = staged.manifest().clone();
         let spec = staged
             .read("spec.dump", MAX_JSON)?
@@ -149,6 +134,26 @@ struct Staging<'a> {
 }
 
 impl Staging<'_> {
+    /// Receives and verifies the archives that one is incremental to, nearest first; `wanted` is the identity of the nearest.
+    fn parents(&self, request: &ImportRequest, mut wanted: Option<String>) -> Result<Vec<Staged<Verified>>, Error> {
+        let mut parents = Vec::new();
+        for path in request.parents.iter().rev() {
+            let parent = self.stage(Source::open(path)?)?;
+            if wanted != Some(parent.identity().to_string()) {
+                return Err(Error::Parent {
+                    path: path.clone(),
+                    why: "its child was made from another archive",
+                });
+            }
+            wanted = parent.manifest().parent.clone();
+            parents.push(parent);
+        }
+        match wanted {
+            Some(identity) => Err(Error::ParentMissing { identity }),
+            None => Ok(parents),
+        }
+    }
+
     /// Receives and verifies an archive.
     fn stage(&self, source: Source) -> Result<Staged<Verified>, Error> {
         let mut staged = self.begin(source)?;
