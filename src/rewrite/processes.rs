@@ -102,6 +102,7 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     let (request, dump) = (inputs.request, &inputs.manifest.options);
     let given = [
         ("--root", request.root.is_some()),
+        ("--replace", request.replace),
         ("--map-mount", !request.map_mounts.is_empty()),
         ("--console-socket", request.console_socket.is_some()),
         ("--cgroup-parent", request.cgroup_parent.is_some()),

@@ -188,6 +188,15 @@ pub(super) const REQUEST: &[Refused] = &[
         },
     },
     Refused {
+        name: "bundle to replace in use",
+        kind: ErrorKind::Usage,
+        spoil: |case| {
+            case.at("/var/lib/ckpt/containers/web", PathKind::Directory);
+            case.request.replace = true;
+            case.host.bundle_user = Some(4711);
+        },
+    },
+    Refused {
         name: "name taken",
         kind: ErrorKind::Usage,
         spoil: |case| case.host.name_taken = true,
