@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::open_files;
 use crate::error::Error;
-use crate::event::{Event, Events};
 use crate::manifest::{DumpOptions, Namespace};
 use crate::process::{self, Asked, FileKind, Listing, Survey, Tree};
 use crate::request::ExportRequest;
-use crate::runtime::{self, Process, Target};
+use crate::runtime::{self, Target};
 use crate::sys::pidns;
 
 /// The listing of a tree that is about to be frozen.
@@ -88,14 +87,4 @@ pub(super) fn judge(options: &DumpOptions, target: &Target) -> Result<(), Error>
         return Ok(());
     }
     Err(runtime::Error::from(process::Error::Troubles(troubles)).into())
-}
-
-/// Tells what systemd will do about the end of the tree.
-pub(super) fn warn_of_restart(process: &Process, leave_running: bool, events: &dyn Events) {
-    if let (Some(restart), false) = (process.restart(), leave_running) {
-        let message = format!(
-            "systemd will start the unit anew when the dump has ended it (Restart={restart}): `systemctl stop` it then"
-        );
-        events.emit(Event::Warning { message });
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -10,7 +11,7 @@ use crate::criu::rpc::questions;
 use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::manifest::Manifest;
-use crate::process::{self, FILES_JSON, Listing};
+use crate::process::{self, FILES_JSON, JOURNAL, Listing};
 use crate::request::ImportRequest;
 use crate::rewrite::processes::{self, ProcessInputs, ProcessView};
 use crate::rewrite::{self, CONTAINERS_DIR, HostView, Layout, PathKind, Plan};
@@ -31,6 +32,7 @@ pub(super) fn rehearse(request: &ImportRequest, manifest: &Manifest, listing: Op
         criu: programs::find("criu").and_then(|criu| questions::version(&criu).ok()),
         here: process::compare(listing),
         terminal: io::stdin().is_terminal(),
+        journal: Path::new(JOURNAL).exists(),
     };
     Ok(processes::plan(inputs, &view).map_err(rewrite::Error::from)?)
 }

@@ -316,9 +316,9 @@ fn is_number_taken(error: &Error) -> bool {
     let Error::Criu(criu::Error::Ended { lines, .. }) = error else {
         return false;
     };
-    lines
-        .iter()
-        .any(|line| line.contains("Can't fork for") && line.contains("File exists"))
+    lines.iter().any(|line| {
+        (line.contains("Can't fork for") && line.contains("File exists")) || line.contains("intersects with pid")
+    })
 }
 
 impl From<&Restored> for Event {

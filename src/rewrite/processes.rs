@@ -42,6 +42,8 @@ pub struct ProcessView<'a> {
     pub here: Here<'a>,
     /// Whether standard input is a terminal.
     pub terminal: bool,
+    /// Whether systemd's journal takes what services write.
+    pub journal: bool,
 }
 
 /// Where the images of an import are until it is over.
@@ -99,7 +101,7 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
 
 /// Switches that say something of containers, and those that cannot be meant.
 fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal> {
-    let (request, dump) = (inputs.request, &inputs.manifest.options);
+    let request = inputs.request;
     let given = [
         ("--root", request.root.is_some()),
         ("--map-mount", !request.map_mounts.is_empty()),
@@ -117,7 +119,7 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     if request.restore.tcp_established && request.restore.tcp_close {
         refusals.push(Refusal::TcpConflict);
     }
-    let is_job = dump.shell_job || request.restore.shell_job;
+    let is_job = is_job(inputs);
     if is_job && request.new_pidns {
         refusals.push(Refusal::JobInNamespace);
     } else if is_job && !view.terminal && !request.dry_run && !request.no_restore {
@@ -132,6 +134,10 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
         refusals.push(Refusal::NoRuntime { name: "criu" });
     }
     refusals
+}
+
+fn is_job(inputs: ProcessInputs<'_>) -> bool {
+    inputs.manifest.options.shell_job || inputs.request.restore.shell_job
 }
 
 fn of_archive(inputs: ProcessInputs<'_>) -> Vec<Refusal> {
@@ -263,6 +269,9 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
         processes: Some(ProcessRestore {
             new_pidns: request.new_pidns,
             netns,
+            // A job of a terminal joins that terminal's session.
+            own_session: inputs.listing.foreign_session && !is_job(inputs),
+            journal: inputs.listing.journal.clone(),
         }),
         options: switches(&manifest.options, &request.restore),
     })));
@@ -272,13 +281,17 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
 fn warnings(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Warning> {
     let archived = &inputs.manifest.runtime.version;
     let other = view.criu.as_ref().filter(|here| *here != archived);
-    other
+    let mut warnings: Vec<Warning> = other
         .map(|here| Warning::RuntimeVersion {
             archive: format!("criu {archived}"),
             here: format!("criu {here}"),
         })
         .into_iter()
-        .collect()
+        .collect();
+    if !inputs.listing.journal.is_empty() && !view.journal {
+        warnings.push(Warning::NoJournal);
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -328,6 +341,8 @@ mod tests {
                 },
             ],
             files,
+            journal: Vec::new(),
+            foreign_session: false,
         }
     }
 
@@ -351,6 +366,7 @@ mod tests {
             criu: Some(manifest.runtime.version.clone()),
             here,
             terminal: false,
+            journal: false,
         };
         plan(inputs, &view).map_err(|refusals| refusals.to_string())
     }

@@ -29,6 +29,7 @@ mod process;
 mod safety;
 mod services;
 mod stream;
+mod systemd;
 mod undo;
 mod vm;
 mod zeros;

@@ -249,6 +249,8 @@ fn describe_restore(command: &RestoreCommand) -> String {
     if let Some(processes) = &command.processes {
         words.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
         words.extend(processes.netns.iter().map(|netns| format!("netns={}", shown(netns))));
+        words.extend(processes.own_session.then(|| "own-session".to_owned()));
+        words.extend((!processes.journal.is_empty()).then(|| "journal".to_owned()));
     }
     words.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
     words.extend(

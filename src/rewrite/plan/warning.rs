@@ -56,6 +56,8 @@ pub enum Warning {
         /// Where the container mounts them.
         destination: String,
     },
+    /// What the processes wrote to systemd's journal has no taker here.
+    NoJournal,
     /// The runtime is of another version than the one that made the archive.
     RuntimeVersion {
         /// The version that made the archive.
@@ -108,6 +110,9 @@ impl fmt::Display for Warning {
             Self::CgroupMode { destination } => write!(
                 f,
                 "the container mounts cgroups at {destination}, and this host has another cgroup version: CRIU may refuse"
+            ),
+            Self::NoJournal => f.write_str(
+                "systemd's journal does not run on this host: what the processes wrote to it is dropped from now on",
             ),
             Self::RuntimeVersion { archive, here } => write!(f, "the archive was made by {archive}, this host has {here}"),
             Self::LabelsDropped => f.write_str(
