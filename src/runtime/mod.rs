@@ -215,6 +215,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Sets the switches of a dump that this runtime gives CRIU whatever is asked.
     fn fix(&self, _: &mut DumpOptions) {}
 
+    /// Asks the program now for what [`Runtime::checkpoint`] has to know of it, which takes some hundredths of a second.
+    fn ask_ahead(&self) {}
+
     /// The command that dumps.
     ///
     /// # Errors

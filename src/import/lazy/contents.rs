@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::archive::{self, EntryAt, Frames, Indexed, Source};
 use crate::cgroup::CgroupRecord;
 use crate::criu::images::Pagemap;
 use crate::criu::lazy::{PageMap, PageSource, SourceError, eager_parts};
+use crate::criu::wire::PAGE_SIZE;
 use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
 use crate::foreign::Family;
@@ -302,9 +304,14 @@ impl PageSource for ArchivePages {
         Ok(())
     }
 
-    fn expect(&self, pages_id: u32, offset: u64) {
-        if let Some(entry) = self.pages.get(&pages_id) {
-            self.frames.ahead(*entry, offset, AHEAD_FRAMES);
+    fn asked(&self, pages_id: u32, bytes: Range<u64>) {
+        let Some(entry) = self.pages.get(&pages_id) else {
+            return;
+        };
+        if bytes.end - bytes.start == PAGE_SIZE {
+            self.frames.around(*entry, bytes.start);
+        } else {
+            self.frames.ahead(*entry, bytes.end, AHEAD_FRAMES);
         }
     }
 }

@@ -38,10 +38,7 @@ impl Planner<'_> {
         };
         let rewritten = match lxc::rewrite(source, &request) {
             Ok(rewritten) => rewritten,
-            Err(refusals) => {
-                let refused: Vec<_> = refusals.iter().cloned().map(Refusal::Lxc).collect();
-                return self.refusals.extend(refused);
-            }
+            Err(refusals) => return self.refusals.extend(refusals.into_inner()),
         };
         self.check_needs(&rewritten, inputs.here);
         self.judge_rewritten(&rewritten, &inputs.here.includes, inputs.here.major);
