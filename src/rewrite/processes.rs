@@ -2,6 +2,8 @@
 //! for the new host, as nothing can be: their files, numbers and addresses have to be what they were, and each that is not is
 //! named before anything is touched.
 
+mod cgroup;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,6 +16,8 @@ use crate::capture::open_files::FILES;
 use crate::manifest::Manifest;
 use crate::process::{Found, Here, Listing};
 use crate::request::{ImportRequest, Netns, ProcessRestore};
+
+pub use cgroup::OwnCgroup;
 
 /// The runtime's name in manifests and plans.
 pub const RUNTIME: &str = "process";
@@ -42,6 +46,8 @@ pub struct ProcessView<'a> {
     pub here: Here<'a>,
     /// Whether standard input is a terminal.
     pub terminal: bool,
+    /// The tree's cgroup, where it has one of its own here.
+    pub cgroup: Option<OwnCgroup>,
     /// Whether systemd's journal takes what services write.
     pub journal: bool,
 }
@@ -80,6 +86,7 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
     refusals.extend(of_bundle(&layout, view));
     let here = of_numbers(inputs, view).into_iter().chain(of_files(inputs, view));
     refusals.extend(here.map(Refusal::Process));
+    refusals.extend(cgroup::refusals(inputs, view));
     if let Some(refusals) = Refusals::collect(refusals) {
         return Err(refusals);
     }
@@ -106,7 +113,6 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
         ("--root", request.root.is_some()),
         ("--map-mount", !request.map_mounts.is_empty()),
         ("--console-socket", request.console_socket.is_some()),
-        ("--cgroup-parent", request.cgroup_parent.is_some()),
         ("--hostname", request.hostname.is_some()),
         ("--no-pivot", request.restore.no_pivot),
         ("--empty-ns", !request.restore.empty_ns.is_empty()),
@@ -250,6 +256,7 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
     if request.no_restore {
         return steps;
     }
+    steps.extend(cgroup::make(view));
     let netns = match &request.netns {
         Netns::Keep | Netns::Host => None,
         Netns::New => Some(PathBuf::from("new")),
@@ -265,7 +272,11 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
         console_socket: None,
         pid_file: request.pid_file.clone(),
         systemd_cgroup: false,
-        cgroup: None,
+        cgroup: view
+            .cgroup
+            .as_ref()
+            .filter(|cgroup| cgroup.asked)
+            .map(|cgroup| cgroup.path.clone()),
         processes: Some(ProcessRestore {
             new_pidns: request.new_pidns,
             netns,
@@ -275,6 +286,7 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
         }),
         options: switches(&manifest.options, &request.restore),
     })));
+    steps.extend(cgroup::limit(inputs, view));
     steps
 }
 
@@ -288,6 +300,7 @@ fn warnings(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Warning> {
         })
         .into_iter()
         .collect();
+    warnings.extend(cgroup::warning(view));
     if !inputs.listing.journal.is_empty() && !view.journal {
         warnings.push(Warning::NoJournal);
     }
@@ -367,6 +380,7 @@ mod tests {
             here,
             terminal: false,
             journal: false,
+            cgroup: None,
         };
         plan(inputs, &view).map_err(|refusals| refusals.to_string())
     }

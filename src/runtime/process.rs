@@ -231,7 +231,11 @@ impl Runtime for Process {
                 ..Switches::default()
             },
         };
-        self.invocation(&order, request.work, logs)
+        let mut invocation = self.invocation(&order, request.work, logs)?;
+        if let Some(path) = request.cgroup {
+            invocation.options.value("cgroup-root", path)?;
+        }
+        Ok(invocation)
     }
 
     /// systemd would start a unit anew whose processes it sees killed (`Restart=`).

@@ -287,6 +287,76 @@ fn open_files_travel_and_never_replace_others_without_the_word() {
     b.run("grep -q 'a line of the log' /data/app/log");
 }
 
+/// Puts a process into a cgroup of its own with two limits.
+fn limited(host: Host<'_>, pid: &str, cgroup: &str) {
+    for (controller, file, limit) in [
+        ("memory", "memory.limit_in_bytes", "67108864"),
+        ("pids", "pids.max", "40"),
+    ] {
+        let directory = format!("/sys/fs/cgroup/{controller}{cgroup}");
+        host.run(&format!(
+            "mkdir -p {directory}; echo {limit} > {directory}/{file}; echo {pid} > {directory}/cgroup.procs"
+        ));
+    }
+}
+
+/// The two limits of the cgroups that a process is in, and the cgroup of one of them.
+fn limits(host: Host<'_>, pid: &str) -> String {
+    host.run(&format!(
+        "memory=$(sed -n 's/^[0-9]*:memory://p' /proc/{pid}/cgroup) pids=$(sed -n 's/^[0-9]*:pids://p' /proc/{pid}/cgroup)\n\
+         echo $(cat /sys/fs/cgroup/memory$memory/memory.limit_in_bytes) $(cat /sys/fs/cgroup/pids$pids/pids.max) $pids"
+    ))
+}
+
+#[test]
+fn limits_go_with_the_cgroup_of_the_processes_and_never_to_that_of_others() {
+    let Some(hosts) = hosts() else { return };
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let pid = start_counter(a, "app");
+    limited(a, &pid, "/services/app.service");
+    // In a cgroup that holds its next child, too: that one is forked into it from now on.
+    a.run("sleep 0.3");
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/app.ckpt --files open --files-below /data/app; scp -q /data/app.ckpt b:/data/"
+    ));
+    let pids = a.run(
+        "ckpt cat /data/app.ckpt cgroup.json | jq -r '.hierarchies[] | select(.controllers == [\"pids\"]) | .path'",
+    );
+    assert_eq!(pids, "services/app.service");
+
+    // Where it is missing it is made with its limits, and a failed import takes it away again.
+    let ran = b.attempt("ckpt import /data/app.ckpt --pid-file /nowhere/pid 2>&1");
+    assert_eq!(ran.code, 7, "{}", ran.stdout);
+    b.run("! [ -e /sys/fs/cgroup/memory/services ]; ! [ -e /sys/fs/cgroup/pids/services ]");
+    b.run("ckpt import /data/app.ckpt --dry-run | grep 'memory.limit_in_bytes = 67108864'; ckpt import /data/app.ckpt");
+    assert_eq!(limits(b, &pid), "67108864 40 /services/app.service");
+    // It is there now: it is not changed, and that is said.
+    b.run("echo 33 > /sys/fs/cgroup/pids/services/app.service/pids.max");
+    b.run(&format!("ckpt export --pid {pid} -o /data/again.ckpt"));
+    let ran = b.attempt("ckpt import /data/app.ckpt 2>&1");
+    assert!(
+        ran.code == 0 && ran.stdout.contains("/services/app.service is there"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(limits(b, &pid), "67108864 33 /services/app.service");
+
+    // Under another parent it is another cgroup, with the recorded limits.
+    b.run(&format!("kill -9 {pid}"));
+    b.wait_until(&format!("! [ -e /proc/{pid} ]"));
+    b.run("ckpt import /data/app.ckpt --cgroup-parent /other --name app2");
+    assert_eq!(limits(b, &pid), "67108864 40 /other/app2");
+    let ran = b.attempt("ckpt import /data/again.ckpt --new-pidns --cgroup-parent /other --name app2 2>&1");
+    assert!(ran.code != 0 && ran.stdout.contains("/other/app2"), "{}", ran.stdout);
+    b.run("ckpt import /data/again.ckpt --new-pidns --cgroup-parent other --name app3 --ignore-cgroup-limits --pid-file /run/p");
+    assert!(limits(b, "$(cat /run/p)").ends_with(" max /other/app3"));
+    // The cgroup of a process that shares it is nobody's to take along.
+    let pid = start_counter(a, "plain");
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/plain.ckpt; ! ckpt cat /data/plain.ckpt cgroup.json"
+    ));
+}
+
 #[test]
 fn whatever_fails_the_processes_run_on() {
     let Some(hosts) = hosts() else { return };

@@ -40,11 +40,6 @@ impl Plan {
         lines
     }
 
-    /// Processes have no configuration.
-    fn is_of_processes(&self) -> bool {
-        self.config.is_null() && self.lxc.is_none()
-    }
-
     fn change_lines(&self) -> Vec<String> {
         let (heading, changes): (_, Vec<String>) = match &self.lxc {
             Some(lxc) => {
@@ -79,7 +74,7 @@ fn describe(step: &Step) -> String {
     match step {
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
-        Step::MakeCgroup { path, directories } => describe_cgroup(path, directories.len()),
+        Step::MakeCgroup { path, directories, .. } => describe_cgroup(path, directories.len()),
         Step::ExtractRootfs { entry, path } => format!("extract {entry} to {}", shown(path)),
         Step::OverlayRootfs {
             entry,
