@@ -22,6 +22,7 @@ mod lazy;
 mod limits;
 mod lxc;
 mod lxc_network;
+mod lxc_networks;
 mod lxc_services;
 mod options;
 mod podman;
