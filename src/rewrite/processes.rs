@@ -111,6 +111,7 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     let request = inputs.request;
     let given = [
         ("--root", request.root.is_some()),
+        ("--replace", request.replace),
         ("--map-mount", !request.map_mounts.is_empty()),
         ("--console-socket", request.console_socket.is_some()),
         ("--hostname", request.hostname.is_some()),

@@ -284,6 +284,14 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The bundle that is to make room is in use.
+    #[error("the bundle {path:?} cannot be replaced: process {pid} lives in its root file system")]
+    BundleUsed {
+        /// The path.
+        path: PathBuf,
+        /// The process, as this host sees it.
+        pid: i32,
+    },
     /// The name is in use.
     #[error("there is a container {name:?} on this host")]
     NameTaken {
@@ -492,11 +500,12 @@ impl Refusal {
             Self::CgroupParent { .. } => "name a cgroup as /PATH, or a systemd slice as NAME.slice".to_owned(),
             Self::RootNeeded { .. } => "--root PATH names a directory of this host".to_owned(),
             Self::Bundle { path, .. } if path.starts_with(CONTAINERS_DIR) => {
-                "it is of an earlier import; --name takes another name, --bundle PATH another directory. \
-                 When no container needs it, unmount what is mounted in it and remove it"
+                "it is of an earlier import, whose place --replace takes if no container uses it any more; --name takes \
+                 another name, --bundle PATH another directory"
                     .to_owned()
             }
             Self::Bundle { .. } => "--bundle PATH names a new or empty directory".to_owned(),
+            Self::BundleUsed { .. } => "--name gives the imported container another name".to_owned(),
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),

@@ -27,6 +27,7 @@ mod lxc_services;
 mod options;
 mod podman;
 mod process;
+mod replace;
 mod safety;
 mod services;
 mod stream;

@@ -75,6 +75,11 @@ impl Planner<'_> {
         let networks = "--link, --veth and --hwaddr change its interfaces";
         let flags = [
             (request.bundle.is_some(), "--bundle", container),
+            (
+                request.replace,
+                "--replace",
+                "`lxc-destroy -n NAME` removes a container that is no longer needed",
+            ),
             (request.netns != Netns::Keep, "--netns", networks),
             (
                 request.console_socket.is_some(),

@@ -72,6 +72,10 @@ fn shown(path: &Path) -> Display<'_> {
 /// A step in one line.
 fn describe(step: &Step) -> String {
     match step {
+        Step::SetAside { path, .. } => format!(
+            "set the bundle {} of an earlier import aside, and remove it when the container runs",
+            shown(path)
+        ),
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
         Step::MakeCgroup { path, directories, .. } => describe_cgroup(path, directories.len()),
