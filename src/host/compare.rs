@@ -161,7 +161,9 @@ pub fn compare_cgroups(record: &CgroupRecord, here: &HostFacts) -> Check {
             .any(|known| crate::cgroup::counterpart(known) == name || known == name)
     };
     let missing: Vec<_> = wanted.iter().copied().filter(|name| !has(name)).collect();
-    let found = if missing.is_empty() {
+    let found = if wanted.is_empty() {
+        "no limits are set".to_owned()
+    } else if missing.is_empty() {
         wanted.join(" ")
     } else {
         format!("no {}", missing.join(" "))
