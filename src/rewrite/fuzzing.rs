@@ -55,6 +55,8 @@ fn listing(text: &[u8], allowed: u8) {
         criu: Some("4.2".to_owned()),
         here: Here::default(),
         terminal: true,
+        cgroup: None,
+        journal: allowed & 0x40 != 0,
     };
     told(processes::plan(inputs, &view));
 }
