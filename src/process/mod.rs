@@ -12,6 +12,8 @@ mod listing;
 mod outside;
 mod proc;
 mod sockets;
+#[cfg(test)]
+pub(crate) mod testing;
 mod trouble;
 
 use std::io;
