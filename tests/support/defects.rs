@@ -77,14 +77,19 @@ pub fn all() -> Vec<Defect> {
     let table = [
         directories(),
         entries(),
+        mixed(),
         versions(),
         names(),
         types(),
         pax_headers(),
         headers(),
-        ends(),
+        end_marks(),
+        trailers(),
+        cuts(),
         frames(),
+        tail_frames(),
         indexes(),
+        digests(),
     ];
     let defect = |(name, forge, message): Row| Defect {
         name,
@@ -96,6 +101,7 @@ pub fn all() -> Vec<Defect> {
 
 type Row = (&'static str, Forge, &'static str);
 
+/// Entries that are missing, unknown, repeated or out of order.
 fn entries() -> Vec<Row> {
     vec![
         (
@@ -170,6 +176,12 @@ fn entries() -> Vec<Row> {
             }),
             "entry rootfs.tar: repeats rootfs-diff.tar",
         ),
+    ]
+}
+
+/// Entries after the last, and parts of two archives.
+fn mixed() -> Vec<Row> {
+    vec![
         (
             "entry-after-the-digests",
             edited("none", |forge| {
@@ -642,7 +654,8 @@ fn headers() -> Vec<Row> {
     ]
 }
 
-fn ends() -> Vec<Row> {
+/// Padding and the mark at the end of the tar.
+fn end_marks() -> Vec<Row> {
     vec![
         (
             "padding-not-zero",
@@ -693,6 +706,12 @@ fn ends() -> Vec<Row> {
             }),
             "entry index.json: missing",
         ),
+    ]
+}
+
+/// What is after the tar, and must be the seek table.
+fn trailers() -> Vec<Row> {
+    vec![
         (
             "trailing-data-plain",
             edited("none", |forge| forge.trailer = Some(Box::new(|_| vec![0; 512]))),
@@ -753,6 +772,12 @@ fn ends() -> Vec<Row> {
             edited("gzip", |forge| forge.trailer = Some(Box::new(|_| Vec::new()))),
             "truncated at byte 7242 (entry SHA256SUMS)",
         ),
+    ]
+}
+
+/// Archives that are cut off, or none.
+fn cuts() -> Vec<Row> {
+    vec![
         (
             "cut-in-the-data",
             edited("zstd", |forge| {
@@ -795,6 +820,7 @@ fn zstd_data(content: &[u8], descriptor: u8) -> Vec<u8> {
     frame
 }
 
+/// Frames.
 fn frames() -> Vec<Row> {
     let file = |change: fn(Vec<u8>) -> Vec<u8>| edited("zstd", |forge| forge.file = Some(Box::new(change)));
     vec![
@@ -860,6 +886,12 @@ fn frames() -> Vec<Row> {
             }),
             "frame at byte 4112 (entry dump.log): no frame begins here",
         ),
+    ]
+}
+
+/// The frames of the entries at the end.
+fn tail_frames() -> Vec<Row> {
+    vec![
         (
             "tail-without-a-checksum",
             edited("zstd", |forge| {
@@ -908,9 +940,9 @@ fn rewrite_first_frame(file: Vec<u8>) -> Vec<u8> {
     .concat()
 }
 
+/// The index.
 fn indexes() -> Vec<Row> {
     let index = |change: fn(String) -> String| edited("zstd", |forge| forge.index = Some(Box::new(change)));
-    let sums = |change: fn(String) -> String| edited("zstd", |forge| forge.sums = Some(Box::new(change)));
     vec![
         (
             "index-spelled-otherwise",
@@ -988,6 +1020,13 @@ fn indexes() -> Vec<Row> {
             }),
             "entry index.json: 4294967296 bytes, at most 67108864 are allowed",
         ),
+    ]
+}
+
+/// The list of digests.
+fn digests() -> Vec<Row> {
+    let sums = |change: fn(String) -> String| edited("zstd", |forge| forge.sums = Some(Box::new(change)));
+    vec![
         (
             "digests-missing",
             edited("none", |forge| {
