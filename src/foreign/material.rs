@@ -219,13 +219,13 @@ impl Material {
 
     /// An archive of another engine. `plain` is the file that it is a plain tar in, where content can be found again.
     fn of_foreign(
-        source: impl Read,
+        source: impl Read + Send + 'static,
         plain: Option<Arc<File>>,
         options: ReadOptions<'_>,
         events: &dyn Events,
     ) -> Result<Self, Error> {
         let mut spool = plain.is_none().then(|| Spool::new(options.spool)).transpose()?;
-        let mut reader = Reader::new(source, options.limits)?;
+        let mut reader = Reader::ahead(source, options.limits)?;
         let mut places = Vec::new();
         while let Some(entry) = reader.next_entry()? {
             let offset = take_in(&mut reader, &entry.path, spool.as_mut(), options.limits)?;

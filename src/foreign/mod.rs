@@ -12,6 +12,7 @@
 //! | CRI-O | `bind.mounts`, `deleted.files`, `dump.log`, `io.kubernetes.cri-o.LogPath` |
 //! | containerd | `dump.log`, `container.log`, `status`, `status.dump`; `rootfs-diff.tar` is an OCI layer, gzip |
 
+mod ahead;
 mod convert;
 mod describe;
 mod document;
