@@ -7,6 +7,7 @@
 
 mod fill;
 mod host;
+mod ports;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::restore::Finishing;
-use super::{Opened, Outcome, Restored, describe};
+use super::{Candidate, Opened, Outcome, Restored, describe};
 use crate::archive::limits::MAX_JSON;
 use crate::criu::{Hook, OptionFile, Running, Session, WorkDir};
 use crate::error::Error;
@@ -77,7 +78,11 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let config = read(&mut archive, "config.dump")?;
     let config = config.as_deref().and_then(PodmanConfig::parse);
-    let (plan, seen) = plan(&archive, config.as_ref(), request)?;
+    let candidate = Candidate {
+        podman: config.as_ref(),
+        ..Candidate::of(&archive)
+    };
+    let (plan, seen) = plan(request, candidate)?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -100,18 +105,31 @@ pub(super) fn run(
     Ok(Outcome::Restored(importing.import(&mut archive)?))
 }
 
+/// The plan of an import into podman, made from the small entries of its archive.
+///
+/// # Errors
+/// Where it would be refused, with every reason; where this host cannot be looked at.
+pub(super) fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Plan, Error> {
+    judge(request)?;
+    Ok(plan(request, candidate)?.0)
+}
+
 /// The plan, and what it was made of.
-fn plan(archive: &impl Opened, config: Option<&PodmanConfig>, request: &ImportRequest) -> Result<(Plan, Seen), Error> {
-    let cgroups = describe::summary(archive.cgroups());
+fn plan(request: &ImportRequest, candidate: Candidate<'_>) -> Result<(Plan, Seen), Error> {
+    let cgroups = describe::summary(candidate.cgroups);
     let inputs = Inputs {
-        manifest: archive.manifest(),
-        spec: archive.spec(),
+        manifest: candidate.manifest,
+        spec: candidate.spec,
         cgroups: &cgroups,
         lxc: None,
         request,
     };
-    let seen = host::look(inputs, config)?;
-    let plan = plan_podman(inputs, config, &seen.host, &seen.view).map_err(rewrite::Error::from)?;
+    let seen = host::look(inputs, candidate.podman)?;
+    let mut plan = plan_podman(inputs, candidate.podman, &seen.host, &seen.view).map_err(rewrite::Error::from)?;
+    // What `podman update` has changed is in the cgroup alone.
+    if let Some(record) = candidate.cgroups.filter(|_| !request.ignore_cgroup_limits) {
+        describe::add_limits(&mut plan, record)?;
+    }
     Ok((plan, seen))
 }
 

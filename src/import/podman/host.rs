@@ -5,11 +5,12 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::ports;
 use crate::error::Error;
 use crate::import::describe;
-use crate::request::RuntimeKind;
+use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::{PodmanView, podman_questions};
-use crate::rewrite::podman::PodmanConfig;
+use crate::rewrite::podman::{PodmanConfig, PublishedPort};
 use crate::rewrite::{HostView, Inputs};
 use crate::runtime::{self, Oci, Podman, Runtime as _};
 
@@ -88,9 +89,21 @@ fn ask(podman: &Podman, config: &PodmanConfig, inputs: Inputs<'_>) -> Result<Pod
             image: joined(image)?,
             networks_missing: missing(&networks, &networks_there),
             secrets_missing: missing(&secrets, &secrets_there),
+            ports_taken: ports::taken(&published(config, request)),
             has_pod,
         })
     })
+}
+
+/// The ports that the container will publish, as far as the archive says: other ones are between podman and who asks for them,
+/// and in a pod they are the pod's.
+fn published(config: &PodmanConfig, request: &ImportRequest) -> Vec<PublishedPort> {
+    let asked = &request.podman;
+    if asked.publish.is_empty() && !config.is_of_pod() {
+        config.ports()
+    } else {
+        Vec::new()
+    }
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

@@ -50,6 +50,8 @@ pub struct PodmanView {
     pub networks_missing: Vec<String>,
     /// Secrets of the archive's that are not there.
     pub secrets_missing: Vec<String>,
+    /// Ports that the container publishes, and somebody listens on.
+    pub ports_taken: Vec<String>,
     /// Whether the pod of the request is there.
     pub has_pod: bool,
 }
@@ -156,6 +158,9 @@ impl Planner<'_> {
         for name in &podman.containers_taken {
             self.refuse(Refusal::NameTaken { name: name.clone() });
         }
+        for port in &podman.ports_taken {
+            self.refuse(Refusal::PortTaken { port: port.clone() });
+        }
         for name in &podman.networks_missing {
             self.refuse(Refusal::NetworkMissing { name: name.clone() });
         }
@@ -222,7 +227,7 @@ impl Planner<'_> {
             .into_iter()
             .partition(|mount| PODMAN_S.contains(&mount.destination.as_str()) || mount.source.contains(&own));
         let dropped: Vec<usize> = of_podman.iter().map(|mount| mount.index).collect();
-        let maps = self.read_maps(&others);
+        let maps = self.read_maps(&others, (!config.secrets().is_empty()).then_some(SECRETS));
         for mount in others {
             let volume = volumes.iter().find(|volume| volume.destination == mount.destination);
             match (mount.kind, volume) {
@@ -290,6 +295,7 @@ impl Planner<'_> {
         if let (Some(entry), false) = (self.manifest.filesystem.entry.clone(), self.request.ignore_rootfs) {
             self.steps.push(Step::ChangeRootfs { entry });
         }
+        self.plan_limits();
     }
 
     /// What podman is told beside the archive.
