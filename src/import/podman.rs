@@ -8,6 +8,7 @@
 mod fill;
 mod host;
 mod ports;
+mod unfinished;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -24,9 +25,10 @@ use crate::manifest::{EngineName, Manifest};
 use crate::request::{ImagesIn, ImportRequest, Netns, RuntimeKind};
 use crate::rewrite::plan::{PodmanCommand, plan_podman};
 use crate::rewrite::podman::PodmanConfig;
-use crate::rewrite::{self, Inputs, Plan};
+use crate::rewrite::{self, Inputs, Name, Plan};
 use crate::runtime::{self, ContainerLock, Podman, PodmanRestore, Runtime as _};
 use host::Seen;
+use unfinished::Note;
 
 /// The name of CRIU's log of a restore.
 const RESTORE_LOG: &str = "restore.log";
@@ -78,6 +80,9 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let config = read(&mut archive, "config.dump")?;
     let config = config.as_deref().and_then(PodmanConfig::parse);
+    if !request.dry_run {
+        clear_unfinished(request, config.as_ref(), events)?;
+    }
     let candidate = Candidate {
         podman: config.as_ref(),
         ..Candidate::of(&archive)
@@ -103,6 +108,21 @@ pub(super) fn run(
         interrupted,
     };
     Ok(Outcome::Restored(importing.import(&mut archive)?))
+}
+
+/// Takes away what a killed import under the same name left.
+fn clear_unfinished(request: &ImportRequest, config: Option<&PodmanConfig>, events: &dyn Events) -> Result<(), Error> {
+    let name = request.name.as_deref().or(config.map(PodmanConfig::name));
+    // What is no name is refused by the plan, and so is an import without podman.
+    let Some(name) = name.and_then(Name::new) else {
+        return Ok(());
+    };
+    let storage = request.state_root.as_deref();
+    let Ok(podman) = Podman::open(storage) else {
+        return Ok(());
+    };
+    let _lock = ContainerLock::take(RuntimeKind::Podman, name.as_str())?;
+    unfinished::clear(&podman, &name, storage, events)
 }
 
 /// The plan of an import into podman, made from the small entries of its archive.
@@ -165,6 +185,7 @@ impl Importing<'_> {
             .work_path
             .as_deref()
             .map_or_else(WorkDir::create, WorkDir::at)?;
+        let _underway = self.note().write(&self.plan.name)?;
         match self.restore(archive, &work) {
             Ok(restored) => Ok(restored),
             Err(source) => {
@@ -177,6 +198,16 @@ impl Importing<'_> {
                 })
             }
         }
+    }
+
+    /// What it is about to make.
+    fn note(&self) -> Note {
+        let command = self.command;
+        let renamed = command.words.iter().any(|word| word.starts_with("--name="));
+        let id = (!renamed).then_some(self.config.id());
+        let names = self.config.volumes().into_iter().map(|volume| volume.name);
+        let made = names.filter(|name| !self.seen.view.volumes_taken.contains(name));
+        Note::new(id, self.config.image().1, made.collect(), command.storage.as_deref())
     }
 
     fn phase(&self, phase: Phase) {

@@ -22,7 +22,7 @@ pub use error::Error;
 pub use lock::ContainerLock;
 pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
-pub use podman::{Podman, PodmanRestore, StandIn};
+pub use podman::{NeverRun, Podman, PodmanRestore, StandIn};
 pub use process::Process;
 pub(crate) use roots::cgroup_roots;
 

@@ -65,6 +65,21 @@ struct State {
     pid: i32,
     #[serde(default)]
     conmon_pid: i32,
+    #[serde(default)]
+    restored: bool,
+}
+
+/// A container that podman has made and that has never run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverRun {
+    /// Its identifier.
+    pub id: String,
+    /// That of its image.
+    pub image: String,
+    /// When it was made, as podman writes it (RFC 3339).
+    pub created: Option<String>,
+    /// The names of its volumes.
+    pub volumes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,6 +171,18 @@ impl Inspected {
             (_, 0) | (false, 1) => Ok(()),
             _ => refuse("it needs other containers, whose namespaces or volumes it uses"),
         }
+    }
+
+    /// What is known of it where it has never run: podman made it, and nothing of it was started or restored.
+    pub(super) fn never_run(self) -> Option<NeverRun> {
+        let idle = matches!(self.state.status.as_str(), "created" | "configured" | "initialized");
+        let volumes = self.volumes().into_iter().map(|volume| volume.name).collect();
+        (idle && !self.state.restored && self.state.pid == 0).then_some(NeverRun {
+            id: self.id,
+            image: self.image,
+            created: self.created,
+            volumes,
+        })
     }
 
     /// The program of the OCI runtime, as its monitor was told; that of a container that ckpt has restored was told of a
@@ -271,6 +298,22 @@ mod tests {
             Value::Null
         );
         assert_eq!(parsed(json!({})).network_status(), Value::Null);
+    }
+
+    #[test]
+    fn what_runs_or_ran_is_told_from_what_never_did() {
+        let of = |status: &str, restored: bool, pid: i32| {
+            parsed(json!({"State": {"Status": status, "Restored": restored, "Pid": pid}})).never_run()
+        };
+        assert_eq!(of("created", false, 0).map(|found| found.id).as_deref(), Some("aa"));
+        for (status, restored, pid) in [
+            ("running", false, 7),
+            ("exited", false, 0),
+            ("created", true, 0),
+            ("created", false, 7),
+        ] {
+            assert_eq!(of(status, restored, pid), None, "{status}");
+        }
     }
 
     #[test]
