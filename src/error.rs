@@ -202,6 +202,19 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// There is less free space than an archive needs that is unpacked on its way in.
+    #[error(
+        "{} MiB more are needed in {} to unpack it, and {} MiB are free",
+        needed.div_ceil(1 << 20), directory.display(), free >> 20
+    )]
+    NoRoom {
+        /// Where it is unpacked.
+        directory: PathBuf,
+        /// What is needed at least, bytes.
+        needed: u64,
+        /// What is free, bytes.
+        free: u64,
+    },
     /// Of the network links.
     #[error(transparent)]
     Links(#[from] crate::links::Error),
@@ -256,7 +269,9 @@ impl Error {
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::Tree { source, .. } => source.kind(),
             Self::Entry { .. } => ErrorKind::Restore,
-            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,
+            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } | Self::NoRoom { .. } => {
+                ErrorKind::Host
+            }
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
             Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,

@@ -73,6 +73,7 @@ fn convert(archive: &Archive, request: &ConvertRequest, events: &dyn Events) -> 
         spool: &spool,
         threads: request.threads,
         limits: Limits::default(),
+        stop: foreign::Stop::NEVER,
     };
     let material = Material::read(source, reading, events).map_err(fail)?;
     let notes = material.notes.clone();
@@ -83,6 +84,7 @@ fn convert(archive: &Archive, request: &ConvertRequest, events: &dyn Events) -> 
             let options = SealOptions {
                 compression: request.compression,
                 threads: request.threads,
+                stop: foreign::Stop::NEVER,
             };
             foreign::seal(material, sink, options, events).map(Converted::from)
         }

@@ -55,6 +55,7 @@ fn seal(archive: &Archive, request: &SealRequest, events: &dyn Events) -> Result
         spool: &spool(&request.output),
         threads: request.threads,
         limits: Limits::default(),
+        stop: foreign::Stop::NEVER,
     };
     let material = Material::read(source, reading, events).map_err(fail)?;
     if material.ours {
@@ -69,6 +70,7 @@ fn seal(archive: &Archive, request: &SealRequest, events: &dyn Events) -> Result
     let options = SealOptions {
         compression: request.compression,
         threads: request.threads,
+        stop: foreign::Stop::NEVER,
     };
     let sealed = foreign::seal(material, sink, options, events).map_err(fail)?;
     for Left { entry, why } in &sealed.left {

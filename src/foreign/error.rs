@@ -165,6 +165,9 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// Which form it has cannot be told.
     #[error("it is neither an archive of ckpt nor a checkpoint of podman, CRI-O or containerd")]
     Unknown,
@@ -176,7 +179,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Archive(error) => error.kind(),
-            Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => ErrorKind::Other,
+            Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } | Self::Interrupted => ErrorKind::Other,
             Self::Form { .. } | Self::Incremental { .. } => ErrorKind::Usage,
             _ => ErrorKind::Archive,
         }

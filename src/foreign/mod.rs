@@ -25,6 +25,7 @@ pub mod names;
 mod reader;
 mod seal;
 mod shape;
+mod stop;
 mod stream;
 mod verify;
 
@@ -38,4 +39,5 @@ pub use material::{Item, Material, ReadOptions};
 pub use reader::{Entry, Outline, Reader};
 pub use seal::{Left, SealOptions, Sealed, seal};
 pub use shape::config_dump;
+pub use stop::Stop;
 pub use verify::{Verified, verify};
