@@ -7,6 +7,7 @@
 
 mod fill;
 mod host;
+mod order;
 mod ports;
 mod unfinished;
 mod view;
@@ -244,7 +245,8 @@ impl Importing<'_> {
     fn go_on(&self, archive: &mut impl Opened, session: &Session, running: Running<'_>) -> Result<Restored, Error> {
         let prepared = running.wait_for_prepared(self.interrupted)?;
         let bundle = prepared.bundle().to_owned();
-        let filled = self.name_cgroups(session, &bundle);
+        let filled = order::put_in_order(&bundle);
+        let filled = filled.and_then(|()| self.name_cgroups(session, &bundle));
         let filled = filled.and_then(|()| fill::fill(self.plan, &bundle, &self.seen.view, archive, self.events));
         if let Err(error) = filled {
             return prepared.refuse(error);
