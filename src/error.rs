@@ -204,8 +204,8 @@ pub enum Error {
     },
     /// There is less free space than an archive needs that is unpacked on its way in.
     #[error(
-        "{} MiB more are needed in {} to unpack it, and {} MiB are free",
-        needed.div_ceil(1 << 20), directory.display(), free >> 20
+        "unpacking it in {} needs {} MiB at least, and {} MiB are free there",
+        directory.display(), needed.div_ceil(1 << 20), free >> 20
     )]
     NoRoom {
         /// Where it is unpacked.

@@ -23,6 +23,7 @@ use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
 use crate::rewrite::podman::PodmanConfig;
 use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
+use crate::runtime;
 
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
@@ -73,6 +74,9 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    if !request.dry_run && !request.no_restore {
+        runtime::need_root()?;
+    }
     if request.runtime == Some(RuntimeKind::Podman) {
         podman::judge(request)?;
         let archive = Archive::receive(request, events, interrupted)?;

@@ -13,6 +13,7 @@ use crate::criu;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::export::Report;
 use crate::request::{ExportRequest, Output, ProcessRef, Subject};
+use crate::runtime;
 
 /// Exports a container.
 pub fn run(args: ExportArgs, ui: &Ui) -> Outcome {
@@ -79,7 +80,7 @@ fn sentence(report: &Report) -> String {
 fn failure(request: &ExportRequest, error: &Error) -> Failure {
     let what = format!("cannot export {}", subject(request));
     let kind = error.kind();
-    let advice = if stopped(error) { None } else { advice(request, kind) };
+    let advice = if stopped(error) { None } else { advice(request, error) };
     match error {
         Error::Dump {
             container,
@@ -145,9 +146,12 @@ fn broken(fate: &Fate) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn advice(request: &ExportRequest, kind: ErrorKind) -> Option<String> {
-    let advice = match kind {
+fn advice(request: &ExportRequest, error: &Error) -> Option<String> {
+    let advice = match error.kind() {
         ErrorKind::Host => "run `ckpt check`: it says what this host lacks",
+        ErrorKind::NotFound if nobody_was_asked(error) => {
+            "install the runtime that your containers use; `ckpt check` says which ones it finds"
+        }
         ErrorKind::NotFound => not_found(request),
         ErrorKind::Dump => "mend the cause and export again; `ckpt check` says what this host cannot dump",
         _ => return None,
@@ -155,11 +159,17 @@ fn advice(request: &ExportRequest, kind: ErrorKind) -> Option<String> {
     Some(advice.to_owned())
 }
 
+/// Whether there is no runtime on this host.
+fn nobody_was_asked(error: &Error) -> bool {
+    matches!(error, Error::Runtime(runtime::Error::NotFound { runtimes, .. }) if runtimes.is_empty())
+}
+
 fn not_found(request: &ExportRequest) -> &'static str {
     match &request.subject {
         Subject::Container(container) if container.state_root.is_none() => {
-            "`runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman \
-             and containerd give it) name that with --runtime-root"
+            "`runc list`, `crun list`, `lxc-ls` and `podman ps` show what there is; for a runtime with a state directory of \
+             its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman are not looked at: \
+             nobody can checkpoint them"
         }
         Subject::Process(_) => "`ps -e` shows the processes, `systemctl list-units` the units that there are",
         _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
@@ -176,7 +186,6 @@ mod tests {
     use super::super::args::{Cli, Command};
     use super::*;
     use crate::archive::Digest;
-    use crate::runtime;
 
     fn request(line: &str) -> ExportRequest {
         match Cli::try_parse_from(["ckpt", "export"].into_iter().chain(line.split(' ')))
@@ -230,6 +239,20 @@ mod tests {
           state: what went to standard output is no archive
           to do: `runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman and containerd give it) name that with --runtime-root
         "#);
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_one_to_install() {
+        let error = runtime::Error::NotFound {
+            id: "web".into(),
+            runtimes: String::new(),
+        };
+        let told = told("web -o web.ckpt", &error.into());
+        assert!(
+            told.contains("no runtime is installed") && told.contains("to do: install the runtime"),
+            "{told}"
+        );
+        assert!(!told.contains("runc list"), "{told}");
     }
 
     #[test]

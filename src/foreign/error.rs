@@ -185,6 +185,21 @@ impl Error {
         }
     }
 
+    /// Whether it is that the content is more than was allowed, which is no fault of the archive where that is the free space.
+    pub(crate) fn is_of_content_limit(&self) -> bool {
+        match self {
+            Self::Bomb { .. } => true,
+            Self::Tar { source } | Self::Nested { source, .. } => matches!(
+                source,
+                tree::Error::Entry {
+                    defect: tree::Defect::Bytes(_),
+                    ..
+                }
+            ),
+            _ => false,
+        }
+    }
+
     /// Recovers the error that passed through [`std::io::Read`] as an [`io::Error`].
     pub(crate) fn from_io(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(|source| Self::Read { source })

@@ -84,9 +84,11 @@ impl Adopting<'_> {
             limits,
             stop: Stop(self.interrupted),
         };
-        Material::read(source, reading, self.events).map_err(|error| match error {
-            foreign::Error::Bomb { content, .. } if content > free => self.no_room(content, free),
-            error => error.into(),
+        Material::read(source, reading, self.events).map_err(|error| {
+            if error.is_of_content_limit() && free < Limits::default().content {
+                return self.no_room(free.saturating_add(1), free);
+            }
+            error.into()
         })
     }
 

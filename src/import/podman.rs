@@ -221,7 +221,8 @@ impl Importing<'_> {
         placed.map_err(|source| view::unreadable("checkpoint/", source))?;
         let network = read(archive, "network.status")?;
         let small = work.path().join("view.tar");
-        view::write(&small, self.config, &self.plan.config, network.as_deref(), &images)?;
+        let config = (self.config, self.seen.view.cgroup_manager.as_str());
+        view::write(&small, config, &self.plan.config, network.as_deref(), &images)?;
         let kind = RuntimeKind::from_name(&self.command.runtime);
         let invocation = self.podman.restore_archive(&PodmanRestore {
             archive: &small,

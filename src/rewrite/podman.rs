@@ -296,18 +296,44 @@ impl PodmanConfig {
             ("userNsCtr", "the user namespace of another container"),
         ];
         let of_pod = self.is_of_pod();
+        let userns = self
+            .has_user_namespace()
+            .then_some("a user namespace of its own (--userns, --uidmap)");
         kinds
             .into_iter()
             // The dependency of a container in a pod is the one that holds the pod's namespaces.
             .filter(|(key, _)| self.is_set(key) && !(of_pod && *key == "Dependencies"))
             .map(|(_, what)| what)
+            .chain(userns)
             .collect()
     }
 
-    /// The new configuration, and the names of keys with a value that were left out and are not podman's own.
+    fn has_user_namespace(&self) -> bool {
+        let mappings = self.0.get("idMappingsOptions");
+        let is_set = |key: &str| {
+            mappings
+                .and_then(|mappings| mappings.get(key))
+                .is_some_and(|value| *value != Value::Null && *value != false)
+        };
+        is_set("UIDMap") || is_set("GIDMap") || is_set("AutoUserNs")
+    }
+
+    /// What made its cgroup: `systemd` or `cgroupfs`; empty where it does not say.
     #[must_use]
-    pub fn cleaned(&self) -> Value {
-        let kept = self.0.iter().filter(|(key, _)| KEPT.contains(&key.as_str()));
+    pub fn cgroup_manager(&self) -> &str {
+        self.text("cgroupManager")
+    }
+
+    /// The new configuration, for a podman whose cgroups `manager` makes. A parent of one manager is none for the other: podman
+    /// then takes its default.
+    #[must_use]
+    pub fn cleaned(&self, manager: &str) -> Value {
+        let other = !self.cgroup_manager().is_empty() && self.cgroup_manager() != manager;
+        let cgroup = |key: &str| other && matches!(key, "cgroupManager" | "cgroupParent");
+        let kept = self
+            .0
+            .iter()
+            .filter(|(key, _)| KEPT.contains(&key.as_str()) && !cgroup(key));
         let mut cleaned: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
         if let Some(Value::Array(volumes)) = cleaned.get_mut("namedVolumes") {
             volumes.iter_mut().for_each(mark_anonymous);
@@ -359,17 +385,25 @@ mod tests {
         let cleaned = config(json!({"conmonPidFile": "/etc/x", "ConmonPIDFile": "/etc/x", "pid_file": "/etc/y", "mounts": ["/srv"],
             "sdnotifySocket": "/run/z", "logPath": "/etc/log", "healthLogDestination": "/etc", "baseHostsFile": "/etc/shadow",
             "preserveFds": 3, "Name": "other", "labels": {"a": "b"}}))
-        .cleaned();
+        .cleaned("cgroupfs");
         assert_eq!(
             cleaned,
             json!({"id": "aa", "name": "c1", "rootfsImageID": "ff", "labels": {"a": "b"}})
         );
         let random = "0123456789abcdef".repeat(4);
-        let kept = config(json!({"namedVolumes": [{"volumeName": random}, {"volumeName": "v"}]})).cleaned();
+        let kept = config(json!({"namedVolumes": [{"volumeName": random}, {"volumeName": "v"}]})).cleaned("cgroupfs");
         let anonymous = |at: usize| kept["namedVolumes"][at].get("setAnonymous").is_some();
         assert!(anonymous(0) && !anonymous(1));
-        let kept = config(json!({"healthLogDestination": "local"})).cleaned();
+        let kept = config(json!({"healthLogDestination": "local"})).cleaned("cgroupfs");
         assert_eq!(kept["healthLogDestination"], "local");
+    }
+
+    #[test]
+    fn a_cgroup_of_the_other_manager_is_podman_s_to_choose() {
+        let config = config(json!({"cgroupManager": "systemd", "cgroupParent": "machine.slice"}));
+        assert_eq!(config.cleaned("systemd")["cgroupParent"], "machine.slice");
+        let cleaned = config.cleaned("cgroupfs");
+        assert!(cleaned.get("cgroupParent").is_none() && cleaned.get("cgroupManager").is_none());
     }
 
     #[test]
@@ -409,6 +443,17 @@ mod tests {
             (1, "tcp", "127.0.0.2", 53),
         ] {
             assert!(!collides(index, protocol, address, port), "{protocol} {address} {port}");
+        }
+    }
+
+    #[test]
+    fn a_user_namespace_is_one_with_mappings() {
+        let restorable = |mappings: Value| config(json!({"idMappingsOptions": mappings})).unrestorable().is_empty();
+        assert!(restorable(
+            json!({"HostUIDMapping": true, "UIDMap": null, "GIDMap": null, "AutoUserNs": false})
+        ));
+        for mappings in [json!({"UIDMap": [{"container_id": 0}]}), json!({"AutoUserNs": true})] {
+            assert!(!restorable(mappings.clone()), "{mappings}");
         }
     }
 

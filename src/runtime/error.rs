@@ -16,6 +16,11 @@ pub enum Error {
         /// The program.
         program: &'static str,
     },
+    /// Not root.
+    #[error(
+        "only root can checkpoint and restore containers: CRIU needs it, so those of rootless podman cannot be, by nobody"
+    )]
+    NotRoot,
     /// No runtime is installed, or none knows the container.
     #[error("no container {id:?} (asked: {})", if .runtimes.is_empty() { "no runtime is installed" } else { .runtimes })]
     NotFound {
@@ -175,7 +180,7 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
+            Self::NotInstalled { .. } | Self::NotRoot | Self::LxcCrashes { .. } => ErrorKind::Host,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::BadId { .. }

@@ -318,6 +318,7 @@ pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
 /// # Errors
 /// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do.
 pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
+    need_root()?;
     let kinds = container
         .runtime
         .map_or_else(|| RuntimeKind::DIRECT.to_vec(), |kind| vec![kind]);
@@ -355,6 +356,18 @@ pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Erro
         id: container.id.clone(),
         runtimes: asked.join(", "),
     })
+}
+
+/// Containers are root's: what their runtimes say to others about their state directories is no help.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn need_root() -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(Error::NotRoot)
+    }
 }
 
 /// Whether podman made a container.

@@ -25,6 +25,8 @@ mod lxc_network;
 mod lxc_services;
 mod options;
 mod podman;
+mod podman_kept;
+mod podman_refused;
 mod process;
 mod safety;
 mod services;

@@ -40,6 +40,8 @@ pub struct PodmanView {
     pub volumes: PathBuf,
     /// The directory of its storage.
     pub storage: PathBuf,
+    /// What makes its cgroups: `systemd` or `cgroupfs`.
+    pub cgroup_manager: String,
     /// Names and identifiers of the archive's that containers have already.
     pub containers_taken: Vec<String>,
     /// Names of the archive's that volumes have already.
@@ -95,6 +97,7 @@ impl Planner<'_> {
         let volumes = self.volumes_for_podman(config, podman);
         self.mounts_for_podman(config, &volumes, podman);
         self.namespaces_for_podman(config);
+        self.cgroup_for_podman(config, podman);
         self.restore_by_podman(config, podman, &volumes);
         self.finish()
     }
@@ -259,6 +262,16 @@ impl Planner<'_> {
                 }),
                 _ => {}
             }
+        }
+    }
+
+    fn cgroup_for_podman(&mut self, config: &PodmanConfig, podman: &PodmanView) {
+        let (archive, here) = (config.cgroup_manager(), podman.cgroup_manager.as_str());
+        if podman.installed && !archive.is_empty() && archive != here {
+            self.warn(Warning::CgroupManager {
+                archive: archive.to_owned(),
+                here: here.to_owned(),
+            });
         }
     }
 

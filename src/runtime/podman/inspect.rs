@@ -47,6 +47,9 @@ pub(super) struct Inspected {
 #[serde(rename_all = "PascalCase", default)]
 struct HostConfig {
     log_config: LogConfig,
+    /// There where it has a user namespace.
+    #[serde(rename = "IDMappings")]
+    id_mappings: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +166,12 @@ impl Inspected {
         }
         if !self.rootfs.is_empty() {
             return refuse("it was made of a directory (--rootfs), not of an image");
+        }
+        if self.host_config.id_mappings.is_some() {
+            return refuse(
+                "it is in a user namespace of its own (--userns, --uidmap), in which podman cannot restore a container with \
+                 its network; run it without, so that it can be moved",
+            );
         }
         if self.state.status == "paused" {
             return refuse("it is paused, and podman checkpoints only what runs: `podman unpause` lets it run");
@@ -318,13 +327,18 @@ mod tests {
 
     #[test]
     fn what_podman_would_refuse_too_late_is_refused() {
-        for extra in [json!({}), json!({"Pod": "p", "Dependencies": ["infra"]})] {
+        for extra in [
+            json!({}),
+            json!({"Pod": "p", "Dependencies": ["infra"]}),
+            json!({"HostConfig": {"IDMappings": null}}),
+        ] {
             parsed(extra).check_exportable().unwrap();
         }
         for extra in [
             json!({"IsInfra": true}),
             json!({"Rootfs": "/srv/root"}),
             json!({"Dependencies": ["other"]}),
+            json!({"HostConfig": {"IDMappings": {"UidMap": ["0:100000:65536"]}}}),
             json!({"Pod": "p", "Dependencies": ["infra", "other"]}),
         ] {
             assert!(parsed(extra.clone()).check_exportable().is_err(), "{extra}");
