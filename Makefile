@@ -34,6 +34,7 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test docs --test schemas
+	$(CARGO) run --quiet --locked --manifest-path tools/protos/Cargo.toml -- --check
 
 bench: build
 	scripts/bench

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::archive::{Digest, Sink};
-use crate::criu::{Hook, WorkDir};
+use crate::criu::Hook;
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::request::{ExportRequest, Output, RuntimeKind, Subject};
@@ -28,6 +28,7 @@ use crate::sys;
 use contents::Contents;
 use failure::Failing;
 use frozen::Dump;
+use place::Place;
 
 /// What an export made.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -97,20 +98,20 @@ fn running(
     let failing = Failing::new(runtime, target, called, events);
 
     let sink = open_sink(&request.output).map_err(|error| failing.error(error))?;
-    let work = work_dir(request).map_err(|error| failing.error(error))?;
+    let place = Place::of_dump(target.pid, request.work_path.as_deref()).map_err(|error| failing.error(error))?;
     let contents =
-        Contents::of_container(request, runtime, target, work.path()).map_err(|error| failing.error(error))?;
+        Contents::of_container(request, runtime, target, place.work().path()).map_err(|error| failing.error(error))?;
     let dump = Dump {
         request,
         runtime,
         target,
-        work: &work,
+        place: &place,
         events,
         interrupted,
     };
     let taken = dump
         .take(contents, sink)
-        .map_err(|error| failing.after_dump(error, &work))?;
+        .map_err(|error| failing.after_dump(error, place.work()))?;
 
     let running = request.dump.leave_running || request.dump.pre_dump;
     if !running {
@@ -145,8 +146,4 @@ fn open_sink(output: &Output) -> Result<Sink, Error> {
         Output::File(path) => Sink::create(path)?,
         Output::Stdout => Sink::stdout()?,
     })
-}
-
-fn work_dir(request: &ExportRequest) -> Result<WorkDir, Error> {
-    Ok(request.work_path.as_deref().map_or_else(WorkDir::create, WorkDir::at)?)
 }

@@ -8,6 +8,7 @@ mod lxc;
 mod podman;
 mod processes;
 mod restore;
+mod small;
 mod thin;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
 use lazy::{LazyArchive, Memory};
 pub use processes::wait_for_job;
 use restore::Finishing;
+use small::Small;
 
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -86,7 +88,7 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
         return run(LazyArchive::open(request, interrupted)?, request, events, interrupted);
     }
     let archive = Archive::receive(request, events, interrupted)?;
-    if podman::is_for(request, &archive.manifest) {
+    if podman::is_for(request, archive.manifest()) {
         return podman::run(archive, request, events, interrupted);
     }
     run(archive, request, events, interrupted)
@@ -94,13 +96,23 @@ pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_
 
 /// An archive that is open, as far as the steps of an import are the same for all.
 trait Opened: rewrite::Contents {
-    fn manifest(&self) -> &Manifest;
-    fn spec(&self) -> &Spec;
-    fn cgroups(&self) -> Option<&CgroupRecord>;
-    /// The processes and their files, where the archive is of processes.
-    fn listing(&self) -> Option<&Listing>;
-    /// The configuration of a container of LXC.
-    fn lxc(&self) -> Option<&Source>;
+    /// What its small entries say.
+    fn small(&self) -> &Small;
+    fn manifest(&self) -> &Manifest {
+        &self.small().manifest
+    }
+    fn spec(&self) -> &Spec {
+        &self.small().spec
+    }
+    fn cgroups(&self) -> Option<&CgroupRecord> {
+        self.small().cgroups.as_ref()
+    }
+    fn listing(&self) -> Option<&Listing> {
+        self.small().listing.as_ref()
+    }
+    fn lxc(&self) -> Option<&Source> {
+        self.small().lxc.as_ref()
+    }
     /// The memory that is yet to follow when the images are placed; `None` where it is among them.
     fn memory(&mut self) -> Option<Memory>;
     /// Where the images are that the plan has in `directory`.
@@ -112,24 +124,8 @@ trait Opened: rewrite::Contents {
 }
 
 impl Opened for Archive<'_> {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    fn cgroups(&self) -> Option<&CgroupRecord> {
-        self.cgroups.as_ref()
-    }
-
-    fn listing(&self) -> Option<&Listing> {
-        self.listing.as_ref()
-    }
-
-    fn lxc(&self) -> Option<&Source> {
-        self.lxc.as_ref()
+    fn small(&self) -> &Small {
+        &self.small
     }
 
     fn memory(&mut self) -> Option<Memory> {

@@ -61,5 +61,6 @@ pub mod rewrite;
 pub mod runtime;
 pub mod sys;
 pub mod tree;
+mod zero;
 
 pub use error::{Error, ErrorKind};

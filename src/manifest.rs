@@ -4,6 +4,7 @@
 //! archive has to be read. It is declared here once; `schema/manifest-v1.schema.json` is generated from these types.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -98,8 +99,8 @@ impl EngineName {
     }
 }
 
-impl std::fmt::Display for EngineName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Podman => "podman",
             Self::CriO => "CRI-O",
@@ -326,6 +327,15 @@ pub enum FileType {
     Directory,
     /// Anything else.
     File,
+}
+
+impl fmt::Display for FileType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+        })
+    }
 }
 
 /// What of a container's file system is in the archive.

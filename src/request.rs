@@ -173,6 +173,8 @@ pub struct ImportRequest {
     pub state_root: Option<PathBuf>,
     /// The bundle directory, new or empty. `None`: below ckpt's own directory, by name.
     pub bundle: Option<PathBuf>,
+    /// Take the place of a bundle that an earlier import left below ckpt's own directory.
+    pub replace: bool,
     /// The root file system: where it is put for a full archive, the files below the changes for a diff archive.
     pub root: Option<PathBuf>,
     /// Use the files at `root` as they are; what the archive holds of the root file system is not applied.

@@ -164,6 +164,22 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
 }
 
 #[test]
+fn without_a_runtime_an_export_names_those_it_looked_for() {
+    let empty = tempfile::tempdir().unwrap();
+    let assert = ckpt(&["export", "web", "-o", "/nonexistent/web.ckpt"])
+        .env("PATH", empty.path())
+        .assert()
+        .code(3);
+    let text = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    for told in [
+        "none of runc, crun, lxc-checkpoint, podman was found in PATH",
+        "to do: install the runtime",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+}
+
+#[test]
 fn an_action_without_a_session_is_refused() {
     let text = stderr(&["criu-action", "--socket", "/nonexistent/socket"], 1);
     assert!(text.contains("was refused"), "{text}");

@@ -2,56 +2,18 @@
 //! archive, the archive is looked at, and becomes a bundle with images again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "support/place.rs"]
+mod place;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use assert_cmd::prelude::*;
 use serde_json::Value;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/dump-counter")
-        .join(name)
-}
-
-/// A directory to work in, with `ckpt` run in it.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn ckpt(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ckpt"));
-        command
-            .args(words)
-            .current_dir(&self.0)
-            .stdin(Stdio::null())
-            .env_remove("CKPT_LOG");
-        command.env("SOURCE_DATE_EPOCH", "1700000000");
-        command
-    }
-
-    fn export(&self, archive: &str, options: &[&str]) -> Command {
-        let (images, bundle) = (fixture("images"), fixture("bundle"));
-        let mut command = self.ckpt(&["export", "--runtime", "runc", "-q", "-o", archive, "--images"]);
-        command.arg(images).arg("--bundle").arg(bundle).args(options);
-        command
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let assert = self.ckpt(words).arg("--json").assert();
-        serde_json::from_slice(&assert.get_output().stdout).unwrap()
-    }
-}
+use place::{Place, fixture};
 
 /// The files below a directory, by their names beneath it.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -74,7 +36,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_dump_becomes_an_archive_and_the_archive_a_bundle() {
-    let place = Place::new();
+    let place = Place::dated();
     place.export("counter.ckpt", &[]).assert().success().stdout("");
     assert_eq!(
         fs::metadata(place.path("counter.ckpt")).unwrap().permissions().mode() & 0o777,
@@ -110,7 +72,7 @@ fn a_dump_becomes_an_archive_and_the_archive_a_bundle() {
 
 #[test]
 fn the_same_dump_gives_the_same_bytes_whatever_the_threads() {
-    let place = Place::new();
+    let place = Place::dated();
     for compression in ["zstd", "gzip", "none"] {
         for threads in ["1", "8"] {
             place
@@ -127,7 +89,7 @@ fn the_same_dump_gives_the_same_bytes_whatever_the_threads() {
 
 #[test]
 fn a_pipe_carries_the_same_archive() {
-    let place = Place::new();
+    let place = Place::dated();
     place.export("file", &[]).assert().success();
     let piped = place.export("-", &[]).assert().success().get_output().stdout.clone();
     assert!(piped == fs::read(place.path("file")).unwrap());
@@ -135,7 +97,7 @@ fn a_pipe_carries_the_same_archive() {
 
 #[test]
 fn an_older_archive_is_replaced_by_a_whole_one_or_not_at_all() {
-    let place = Place::new();
+    let place = Place::dated();
     fs::write(place.path("counter.ckpt"), "older").unwrap();
     let mut failing = place.ckpt(&[
         "export",
@@ -151,7 +113,7 @@ fn an_older_archive_is_replaced_by_a_whole_one_or_not_at_all() {
     place.export("counter.ckpt", &[]).assert().success();
     place.ckpt(&["verify", "counter.ckpt"]).assert().success();
     assert_eq!(
-        fs::read_dir(&place.0).unwrap().count(),
+        fs::read_dir(&place.directory).unwrap().count(),
         1,
         "something is left beside the archive"
     );
@@ -159,7 +121,7 @@ fn an_older_archive_is_replaced_by_a_whole_one_or_not_at_all() {
 
 #[test]
 fn nothing_is_exported_where_standard_output_has_no_reader() {
-    let place = Place::new();
+    let place = Place::dated();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let assert = place.export("-", &[]).stdout(writer).assert().failure();
@@ -169,7 +131,7 @@ fn nothing_is_exported_where_standard_output_has_no_reader() {
 
 #[test]
 fn a_dry_run_changes_nothing_and_is_a_plan() {
-    let place = Place::new();
+    let place = Place::dated();
     place.export("counter.ckpt", &[]).assert().success();
     let bundle = place.path("visitor");
     let words = [
@@ -186,7 +148,7 @@ fn a_dry_run_changes_nothing_and_is_a_plan() {
         told.contains("make the bundle") || told.contains("runc is not installed"),
         "{told}"
     );
-    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&place.directory).unwrap().count(), 1);
 }
 
 /// JSON with each value replaced by its type, and lists by their first element.
@@ -206,7 +168,7 @@ fn shape(value: &Value) -> Value {
 
 #[test]
 fn shapes_of_the_json_results() {
-    let place = Place::new();
+    let place = Place::dated();
     let exported: Value = {
         let assert = place.export("counter.ckpt", &["--json"]).assert().success();
         serde_json::from_slice(&assert.get_output().stdout).unwrap()

@@ -1,93 +1,44 @@
 //! What is shown of the images in an archive, on a real dump: `fixtures/dump-counter`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "support/place.rs"]
+mod place;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use assert_cmd::prelude::*;
 use serde_json::Value;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/dump-counter")
-        .join(name)
+use place::{Place, fixture};
+
+/// A place with archives of the dump, one for each compression.
+fn dumped() -> Place {
+    dumped_with(&fixture("images"))
 }
 
-/// A directory with archives of the dump, one for each compression.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self::with(&fixture("images"))
+/// A place with archives of these images.
+fn dumped_with(images: &Path) -> Place {
+    let place = Place::dated();
+    for compression in ["zstd", "gzip", "none"] {
+        let mut command = place.export_of(images, compression, &["-c", compression]);
+        command.assert().success();
     }
+    place
+}
 
-    /// Archives of these images.
-    fn with(images: &Path) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        for compression in ["zstd", "gzip", "none"] {
-            let mut command = place.ckpt(&[
-                "export",
-                "--runtime",
-                "runc",
-                "-q",
-                "-c",
-                compression,
-                "-o",
-                compression,
-            ]);
-            command
-                .arg("--images")
-                .arg(images)
-                .arg("--bundle")
-                .arg(fixture("bundle"));
-            command.assert().success();
+/// A place with archives of the dump without those images.
+fn dumped_without(names: &[&str]) -> Place {
+    let images = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture("images")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !names.contains(&name) {
+            fs::copy(&path, images.path().join(name)).unwrap();
         }
-        place
     }
-
-    /// Archives of the dump without those images.
-    fn without(names: &[&str]) -> Self {
-        let images = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(fixture("images")).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if !names.contains(&name) {
-                fs::copy(&path, images.path().join(name)).unwrap();
-            }
-        }
-        Self::with(images.path())
-    }
-
-    fn ckpt(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ckpt"));
-        command.args(words).current_dir(&self.0).stdin(Stdio::null());
-        command.env_remove("CKPT_LOG").env("SOURCE_DATE_EPOCH", "1700000000");
-        command
-    }
-
-    fn stdout(&self, words: &[&str]) -> String {
-        let output = self.ckpt(words).assert().success().get_output().stdout.clone();
-        String::from_utf8(output).unwrap()
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        serde_json::from_str(&self.stdout(&[words, &["--json"]].concat())).unwrap()
-    }
-
-    /// What a command that must fail with this exit code says.
-    fn refused(&self, words: &[&str], code: i32) -> String {
-        let output = self.ckpt(words).assert().code(code).get_output().stderr.clone();
-        String::from_utf8(output).unwrap()
-    }
-
-    /// `ckpt` reading an archive from a pipe.
-    fn piped(&self, archive: &str, words: &[&str]) -> Output {
-        let mut command = self.ckpt(words);
-        command.stdin(fs::File::open(self.0.path().join(archive)).unwrap());
-        // A file as standard input is still read from front to back.
-        command.output().unwrap()
-    }
+    dumped_with(images.path())
 }
 
 fn validator(name: &str) -> jsonschema::Validator {
@@ -98,7 +49,7 @@ fn validator(name: &str) -> jsonschema::Validator {
 
 #[test]
 fn every_part_of_a_real_dump() {
-    let place = Place::new();
+    let place = dumped();
     let parts = [
         "inspect",
         "zstd",
@@ -114,27 +65,27 @@ fn every_part_of_a_real_dump() {
         "--stats",
         "--metadata",
     ];
-    insta::assert_snapshot!(place.stdout(&parts));
+    insta::assert_snapshot!(place.text(&parts));
 }
 
 #[test]
 fn the_parts_are_the_same_whatever_the_compression_and_through_a_pipe() {
-    let place = Place::new();
+    let place = dumped();
     let parts = ["--ps-tree-cmd", "--env", "--files", "--memory", "--mounts"];
-    let wanted = place.stdout(&[&["inspect", "zstd"][..], &parts].concat());
+    let wanted = place.text(&[&["inspect", "zstd"][..], &parts].concat());
     assert!(
         wanted.contains("/bin/counter") && wanted.contains("TERM=xterm"),
         "{wanted}"
     );
     for compression in ["gzip", "none"] {
         assert_eq!(
-            place.stdout(&[&["inspect", compression][..], &parts].concat()),
+            place.text(&[&["inspect", compression][..], &parts].concat()),
             wanted,
             "{compression}"
         );
     }
     for compression in ["zstd", "gzip", "none"] {
-        let output = place.piped(compression, &[&["inspect", "-"][..], &parts].concat());
+        let output = place.piped(&[&["inspect", "-"][..], &parts].concat(), compression);
         assert_eq!(
             String::from_utf8(output.stdout).unwrap(),
             wanted,
@@ -145,7 +96,7 @@ fn the_parts_are_the_same_whatever_the_compression_and_through_a_pipe() {
 
 #[test]
 fn json_follows_its_schema_and_keeps_secrets_unless_asked() {
-    let place = Place::new();
+    let place = dumped();
     let validator = validator("inspect");
     for words in [&["inspect", "zstd"][..], &["inspect", "zstd", "--all", "--maps"]] {
         let value = place.json(words);
@@ -171,16 +122,16 @@ fn json_follows_its_schema_and_keeps_secrets_unless_asked() {
 
 #[test]
 fn several_archives_are_shown_one_after_the_other() {
-    let place = Place::new();
-    let text = place.stdout(&["inspect", "zstd", "gzip"]);
+    let place = dumped();
+    let text = place.text(&["inspect", "zstd", "gzip"]);
     assert!(text.starts_with("zstd:\n") && text.contains("\n\ngzip:\n"), "{text}");
     assert_eq!(place.json(&["inspect", "zstd", "gzip"]).as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn one_process_can_be_asked_for_if_it_is_there() {
-    let place = Place::new();
-    assert!(place.stdout(&["inspect", "zstd", "--pid", "1"]).contains("1 counter"));
+    let place = dumped();
+    assert!(place.text(&["inspect", "zstd", "--pid", "1"]).contains("1 counter"));
     let told = place.refused(&["inspect", "zstd", "--ps-tree", "--pid", "99999"], 2);
     assert!(
         told.contains("there is no process 99999") && told.contains("--ps-tree"),
@@ -200,59 +151,59 @@ fn a_part_whose_image_is_missing_is_an_error_only_where_it_was_asked_for() {
         ("mm-1.img", "--memory"),
         ("pagemap-1.img", "--maps"),
     ] {
-        let place = Place::without(&[missing]);
+        let place = dumped_without(&[missing]);
         let told = place.refused(&["inspect", "zstd", part], 4);
         assert!(told.contains(missing), "{missing} {part}: {told}");
-        let short = place.stdout(&["inspect", "zstd"]);
+        let short = place.text(&["inspect", "zstd"]);
         assert!(
             short.contains(&format!("there is no image {missing}")),
             "{missing}: {short}"
         );
-        place.stdout(&["inspect", "zstd", "--mounts"]);
+        place.text(&["inspect", "zstd", "--mounts"]);
     }
 }
 
 #[test]
 fn memory_is_counted_dumped_and_searched() {
-    let place = Place::new();
+    let place = dumped();
     assert!(
         place
-            .stdout(&["memory", "zstd"])
+            .text(&["memory", "zstd"])
             .contains("1    counter  172.0 KiB  16.0 KiB")
     );
-    let dumped = place.stdout(&["memory", "zstd", "--pid", "1"]);
+    let dumped = place.text(&["memory", "zstd", "--pid", "1"]);
     let line = dumped.lines().nth(1).unwrap();
     assert_eq!(
         line,
         "0000000000400000  7f 45 4c 46 02 01 01 00  00 00 00 00 00 00 00 00  |.ELF............|"
     );
-    let found = place.stdout(&["memory", "zstd", "--search", "TERM=", "--context", "5"]);
+    let found = place.text(&["memory", "zstd", "--search", "TERM=", "--context", "5"]);
     assert!(
         found.contains("n:/bin\\x00TERM=xterm  (rw-p [stack])") || found.contains("TERM=xterm"),
         "{found}"
     );
     assert!(found.ends_with("1 match in 16.0 KiB\n"), "{found}");
-    let found = place.stdout(&["memory", "zstd", "-p", "1", "--regex", "HOME=([^?\\x00]+)"]);
+    let found = place.text(&["memory", "zstd", "-p", "1", "--regex", "HOME=([^?\\x00]+)"]);
     assert!(found.contains("HOME=/  (rw-p [stack])"), "{found}");
     assert_eq!(
-        place.stdout(&["memory", "zstd", "--search", "nowhere"]),
+        place.text(&["memory", "zstd", "--search", "nowhere"]),
         "0 matches in 16.0 KiB\n"
     );
     assert!(
         place
-            .stdout(&["memory", "zstd", "--strings=20"])
+            .text(&["memory", "zstd", "--strings=20"])
             .contains("PATH=/usr/local/sbin:")
     );
 }
 
 #[test]
 fn memory_is_the_same_whatever_the_compression_and_as_json() {
-    let place = Place::new();
+    let place = dumped();
     for words in [&["--pid", "1"][..], &["--strings"], &["--search", "/bin"]] {
-        let wanted = place.stdout(&[&["memory", "zstd"], words].concat());
+        let wanted = place.text(&[&["memory", "zstd"], words].concat());
         for compression in ["gzip", "none"] {
             assert_eq!(
-                place.stdout(&[&["memory", compression], words].concat()),
+                place.text(&[&["memory", compression], words].concat()),
                 wanted,
                 "{compression} {words:?}"
             );
@@ -271,45 +222,45 @@ fn memory_is_the_same_whatever_the_compression_and_as_json() {
 
 #[test]
 fn what_cannot_be_searched_is_told() {
-    let place = Place::new();
+    let place = dumped();
     let told = place.refused(&["memory", "zstd", "--search", "PATH", "--pid", "999"], 2);
     assert!(told.contains("there is no process 999"), "{told}");
     let told = place.refused(&["memory", "zstd", "--regex", "("], 2);
     assert!(told.contains("unclosed group"), "{told}");
     place.refused(&["memory", "zstd", "--search", "PATH", "--context=-1"], 2);
     place.refused(&["memory", "zstd", "--search", "a", "--regex", "b"], 2);
-    let without = Place::without(&["pages-1.img"]);
+    let without = dumped_without(&["pages-1.img"]);
     assert!(
         without
             .refused(&["memory", "zstd", "--strings"], 4)
             .contains("there is no image pages-1.img")
     );
-    let without = Place::without(&["pstree.img"]);
+    let without = dumped_without(&["pstree.img"]);
     assert!(
         without
             .refused(&["memory", "zstd"], 4)
             .contains("there is no image pstree.img")
     );
-    let output = place.piped("zstd", &["memory", "-", "--search", "a"]);
+    let output = place.piped(&["memory", "-", "--search", "a"], "zstd");
     assert!(String::from_utf8(output.stderr).unwrap().contains("read twice"));
 }
 
 #[test]
 fn memory_is_written_to_a_file_that_only_its_owner_can_read() {
     use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::new();
-    let wanted = place.stdout(&["memory", "zstd", "--strings"]);
-    assert_eq!(place.stdout(&["memory", "zstd", "--strings", "-o", "out"]), "");
-    let path = place.0.path().join("out");
+    let place = dumped();
+    let wanted = place.text(&["memory", "zstd", "--strings"]);
+    assert_eq!(place.text(&["memory", "zstd", "--strings", "-o", "out"]), "");
+    let path = place.path("out");
     assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn the_same_checkpoint_has_no_difference() {
-    let place = Place::new();
+    let place = dumped();
     for other in ["zstd", "gzip", "none"] {
-        let text = place.stdout(&["diff", "zstd", other]);
+        let text = place.text(&["diff", "zstd", other]);
         assert!(
             text.contains("Checkpoints") && text.ends_with("Summary\n  no difference\n"),
             "{text}"
@@ -325,7 +276,7 @@ fn the_same_checkpoint_has_no_difference() {
         (json["same"].as_bool(), json["before"]["container"].as_str()),
         (Some(true), Some("bundle"))
     );
-    let all = place.stdout(&["diff", "zstd", "gzip", "--unchanged", "--env"]);
+    let all = place.text(&["diff", "zstd", "gzip", "--unchanged", "--env"]);
     assert!(
         all.contains("= 1 /bin/counter") && all.contains("= 1 [REG 3] /log at 24"),
         "{all}"
@@ -353,9 +304,9 @@ fn changed_images() -> tempfile::TempDir {
 
 #[test]
 fn a_page_and_a_path_that_changed_are_the_difference() {
-    let (place, changed) = (Place::new(), changed_images());
-    let other = Place::with(changed.path());
-    fs::copy(other.0.path().join("zstd"), place.0.path().join("other")).unwrap();
+    let (place, changed) = (dumped(), changed_images());
+    let other = dumped_with(changed.path());
+    fs::copy(other.path("zstd"), place.path("other")).unwrap();
     let output = place
         .ckpt(&["diff", "zstd", "other"])
         .assert()
@@ -380,10 +331,10 @@ fn a_page_and_a_path_that_changed_are_the_difference() {
 
 #[test]
 fn what_cannot_be_compared_is_no_difference() {
-    let place = Place::new();
+    let place = dumped();
     let told = place.refused(&["diff", "zstd", "nowhere"], 2);
     assert!(told.contains("nowhere"), "{told}");
-    fs::write(place.0.path().join("damaged"), b"\x28\xb5\x2f\xfd damaged").unwrap();
+    fs::write(place.path("damaged"), b"\x28\xb5\x2f\xfd damaged").unwrap();
     place.refused(&["diff", "zstd", "damaged"], 4);
     place.refused(&["diff"], 2);
     place.refused(&["diff", "zstd"], 2);
@@ -391,8 +342,8 @@ fn what_cannot_be_compared_is_no_difference() {
 
 #[test]
 fn a_directory_is_listed() {
-    let place = Place::new();
-    let directory = place.0.path();
+    let place = dumped();
+    let directory = place.directory.path();
     fs::create_dir(directory.join("all")).unwrap();
     for (from, to) in [("zstd", "checkpoint-web_shop-web-1.tar"), ("none", "b.ckpt")] {
         fs::rename(directory.join(from), directory.join("all").join(to)).unwrap();
@@ -417,7 +368,7 @@ fn a_directory_is_listed() {
         told.contains("checkpoint-empty.tar") && !told.contains("notes"),
         "{told}"
     );
-    let long = place.stdout(&["list", "-l", "all/b.ckpt"]);
+    let long = place.text(&["list", "-l", "all/b.ckpt"]);
     assert!(long.contains("ROOT FILES") && long.contains("8.5 KiB"), "{long}");
     let json = place.json(&["list", "all"]);
     assert!(
@@ -425,14 +376,14 @@ fn a_directory_is_listed() {
         "{json}"
     );
     fs::create_dir(directory.join("none-here")).unwrap();
-    assert_eq!(place.stdout(&["list", "none-here"]), "no checkpoints in none-here\n");
+    assert_eq!(place.text(&["list", "none-here"]), "no checkpoints in none-here\n");
     place.refused(&["list", "nowhere"], 1);
 }
 
 /// The dump as an engine would have it: a tar without index or checksums, its specification with these annotations.
 fn foreign(place: &Place, name: &str, flags: &str, annotations: Value) {
-    let directory = place.0.path().join("unpacked");
-    place.stdout(&["extract", "none", "-C", "unpacked", "--quiet"]);
+    let directory = place.path("unpacked");
+    place.text(&["extract", "none", "-C", "unpacked", "--quiet"]);
     for ours in ["ckpt.json", "index.json", "SHA256SUMS", "cgroup.json", "bind.mounts"] {
         let _ = fs::remove_file(directory.join(ours));
     }
@@ -445,18 +396,14 @@ fn foreign(place: &Place, name: &str, flags: &str, annotations: Value) {
     fs::write(directory.join("spec.dump"), serde_json::to_vec(&spec).unwrap()).unwrap();
     fs::rename(directory.join("rootfs.tar"), directory.join("rootfs-diff.tar")).unwrap();
     let mut tar = Command::new("tar");
-    tar.arg(flags)
-        .arg(place.0.path().join(name))
-        .arg("-C")
-        .arg(&directory)
-        .arg(".");
+    tar.arg(flags).arg(place.path(name)).arg("-C").arg(&directory).arg(".");
     tar.assert().success();
     fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn foreign_archives_are_shown_whatever_their_compression() {
-    let place = Place::new();
+    let place = dumped();
     let crio = serde_json::json!({
         "io.container.manager": "cri-o",
         "io.kubernetes.cri-o.Metadata": "{\"name\":\"container-name\"}",
@@ -465,10 +412,10 @@ fn foreign_archives_are_shown_whatever_their_compression() {
         "io.kubernetes.pod.name": "pod-name",
         "io.kubernetes.pod.namespace": "default",
     });
-    fs::create_dir(place.0.path().join("all")).unwrap();
+    fs::create_dir(place.path("all")).unwrap();
     for (name, flags) in [("all/checkpoint-a.tar", "cf"), ("all/checkpoint-b.tar", "czf")] {
         foreign(&place, name, flags, crio.clone());
-        let all = place.stdout(&[
+        let all = place.text(&[
             "inspect",
             name,
             "--ps-tree-cmd",
@@ -489,14 +436,14 @@ fn foreign_archives_are_shown_whatever_their_compression() {
             assert!(all.contains(wanted), "{wanted}: {all}");
         }
         assert_eq!(
-            place.stdout(&["memory", name, "--strings"]),
-            place.stdout(&["memory", "zstd", "--strings"])
+            place.text(&["memory", name, "--strings"]),
+            place.text(&["memory", "zstd", "--strings"])
         );
         assert_eq!(
-            place.stdout(&["memory", name, "--pid", "1"]),
-            place.stdout(&["memory", "zstd", "--pid", "1"])
+            place.text(&["memory", name, "--pid", "1"]),
+            place.text(&["memory", "zstd", "--pid", "1"])
         );
-        let report = place.stdout(&["report", name, "-o", "page.html"]);
+        let report = place.text(&["report", name, "-o", "page.html"]);
         assert!(report.starts_with("page.html ("), "{report}");
     }
     let same: Value = serde_json::from_slice(
@@ -522,30 +469,30 @@ fn foreign_archives_are_shown_whatever_their_compression() {
             .any(|setting| setting["name"] == "/engine/pod/name"),
         "{same}"
     );
-    let listed = place.stdout(&["list", "all"]);
+    let listed = place.text(&["list", "all"]);
     let line = listed.lines().nth(1).unwrap();
     for wanted in ["container-name", "default", "pod-name", "CRI-O", "checkpoint-a.tar"] {
         assert!(line.contains(wanted), "{wanted}: {line}");
     }
-    assert!(place.stdout(&["list", "-l", "all"]).contains("10.0.0.7"));
+    assert!(place.text(&["list", "-l", "all"]).contains("10.0.0.7"));
 }
 
 #[test]
 fn statistics_that_are_missing_or_not_valid() {
-    let place = Place::new();
+    let place = dumped();
     foreign(&place, "good.tar", "cf", serde_json::json!({}));
     assert!(
         place
-            .stdout(&["inspect", "good.tar", "--stats"])
+            .text(&["inspect", "good.tar", "--stats"])
             .contains("memwrite      36 us")
     );
-    let unpacked = place.0.path().join("again");
+    let unpacked = place.path("again");
     for content in [None, Some("{}")] {
         let _ = fs::remove_dir_all(&unpacked);
         fs::create_dir(&unpacked).unwrap();
         let mut tar = Command::new("tar");
         tar.arg("xf")
-            .arg(place.0.path().join("good.tar"))
+            .arg(place.path("good.tar"))
             .arg("-C")
             .arg(&unpacked)
             .assert()
@@ -556,7 +503,7 @@ fn statistics_that_are_missing_or_not_valid() {
         }
         let mut tar = Command::new("tar");
         tar.arg("cf")
-            .arg(place.0.path().join("bad.tar"))
+            .arg(place.path("bad.tar"))
             .arg("-C")
             .arg(&unpacked)
             .arg(".")
@@ -567,32 +514,32 @@ fn statistics_that_are_missing_or_not_valid() {
                 .refused(&["inspect", "bad.tar", "--stats"], 4)
                 .contains("stats-dump")
         );
-        assert!(place.stdout(&["inspect", "bad.tar"]).contains("/bin/counter"));
+        assert!(place.text(&["inspect", "bad.tar"]).contains("/bin/counter"));
     }
 }
 
 #[test]
 fn the_page_is_one_file_for_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::new();
-    place.stdout(&["report", "zstd", "-o", "page.html"]);
-    let path = place.0.path().join("page.html");
+    let place = dumped();
+    place.text(&["report", "zstd", "-o", "page.html"]);
+    let path = place.path("page.html");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let page = fs::read_to_string(&path).unwrap();
     assert!(page.contains("/bin/counter") && page.contains("default-src 'none'") && !page.contains("TERM=xterm"));
     assert_eq!(
-        place.stdout(&["report", "zstd", "-o", "-"]),
+        place.text(&["report", "zstd", "-o", "-"]),
         page,
         "the same archive makes the same page"
     );
     assert!(
         place
-            .stdout(&["report", "zstd", "-o", "-", "--env"])
+            .text(&["report", "zstd", "-o", "-", "--env"])
             .contains("TERM=xterm")
     );
-    let output = place.piped("gzip", &["report", "-", "-o", "-"]);
+    let output = place.piped(&["report", "-", "-o", "-"], "gzip");
     assert!(String::from_utf8(output.stdout).unwrap().contains("/bin/counter"));
-    let kept = fs::read_dir(&place.0).unwrap().count();
+    let kept = fs::read_dir(&place.directory).unwrap().count();
     place.refused(&["report", "zstd", "-o", "nowhere/page.html"], 1);
-    assert_eq!(fs::read_dir(&place.0).unwrap().count(), kept);
+    assert_eq!(fs::read_dir(&place.directory).unwrap().count(), kept);
 }

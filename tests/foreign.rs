@@ -7,77 +7,24 @@
 
 #[path = "support/foreign.rs"]
 mod foreign;
+#[path = "support/foreign_defects.rs"]
+mod foreign_defects;
+#[path = "support/place.rs"]
+mod place;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use assert_cmd::prelude::*;
 use ckpt::ErrorKind;
 use ckpt::archive::Limits;
 use ckpt::foreign::Error;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use foreign::{Checkpoint, ENGINES, Engine, Member, gzip, tar, zstd};
-
-/// A directory to work in, with `ckpt` run in it.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) {
-        fs::write(self.path(name), content).unwrap();
-    }
-
-    fn ckpt(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ckpt"));
-        command
-            .args(words)
-            .current_dir(&self.0)
-            .stdin(Stdio::null())
-            .env_remove("CKPT_LOG")
-            .env_remove("SOURCE_DATE_EPOCH");
-        command
-    }
-
-    fn stdout(&self, words: &[&str]) -> Vec<u8> {
-        self.ckpt(words).assert().success().get_output().stdout.clone()
-    }
-
-    fn text(&self, words: &[&str]) -> String {
-        String::from_utf8(self.stdout(words)).unwrap()
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        serde_json::from_slice(&self.ckpt(words).arg("--json").assert().success().get_output().stdout).unwrap()
-    }
-
-    /// What is said where the exit code is this.
-    fn refused(&self, words: &[&str], code: i32) -> String {
-        let assert = self.ckpt(words).assert().code(code);
-        String::from_utf8(assert.get_output().stderr.clone()).unwrap()
-    }
-
-    /// The same with a file in standard input, as a pipe.
-    fn piped(&self, words: &[&str], file: &str) -> Output {
-        let mut cat = Command::new("cat")
-            .arg(self.path(file))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = self.ckpt(words).stdin(cat.stdout.take().unwrap()).output().unwrap();
-        cat.wait().unwrap();
-        output
-    }
-}
+use foreign::{Checkpoint, ENGINES, Engine, Member, gzip, zstd};
+use foreign_defects::defects;
+use place::Place;
 
 /// An entry of a tar that tar itself takes out.
 fn content_of(archive: &Path, entry: &str) -> Vec<u8> {
@@ -311,7 +258,7 @@ fn a_form_that_cannot_hold_it_is_refused_and_an_older_file_stays() {
     place.refused(&["convert", "broken", "--to", "podman", "-o", "old"], 4);
     assert_eq!(fs::read(place.path("old")).unwrap(), b"old");
     assert_eq!(
-        fs::read_dir(place.0.path()).unwrap().count(),
+        fs::read_dir(place.directory.path()).unwrap().count(),
         3,
         "something was left behind"
     );
@@ -378,260 +325,6 @@ fn images_of_processes_that_are_gone_are_no_fault() {
     );
 }
 
-/// A checkpoint of podman with one defect, and what is said of it.
-fn defects() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let podman = || Checkpoint::of(Engine::Podman);
-    let file = |name, content: &[u8]| podman().with_file(name, content).tar();
-    let member = |member| podman().and(member).tar();
-    let inside = |members: &[Member]| podman().with_file("rootfs-diff.tar", &tar(members)).tar();
-    let magic = podman().with_flipped_bit("checkpoint/core-1.img", 5).tar();
-    let mut short = podman().content("checkpoint/pages-1.img");
-    short.truncate(short.len() - 4096);
-    let mut cut = podman().tar();
-    cut.truncate(cut.len() / 2);
-    // More than the first block, by which a checkpoint is recognised.
-    let mut state = 1_u64;
-    let noise: Vec<u8> = (0..400_000)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect();
-    let whole = zstd(&podman().with_file("artifacts/noise", &noise).tar());
-    let layer = |members: &[Member]| {
-        Checkpoint::of(Engine::Containerd)
-            .with_file("rootfs-diff.tar", &gzip(&tar(members)))
-            .tar()
-    };
-    vec![
-        (
-            "deleted-files-climb",
-            file("deleted.files", br#"["/../../etc/passwd"]"#),
-            "entry deleted.files: it is not acceptable",
-        ),
-        (
-            "deleted-files-root",
-            file("deleted.files", br#"["./"]"#),
-            "the root of the tree cannot be deleted",
-        ),
-        (
-            "deleted-files-no-list",
-            file("deleted.files", br#"{"a": 1}"#),
-            "not a JSON array of strings",
-        ),
-        (
-            "bind-mounts-climb",
-            file(
-                "bind.mounts",
-                br#"[{"source":"/a/../../etc","destination":"/d","file_type":"directory","permissions":493}]"#,
-            ),
-            "entry bind.mounts: it is not acceptable",
-        ),
-        (
-            "bind-mounts-destination-climbs",
-            file(
-                "bind.mounts",
-                br#"[{"source":"/a","destination":"/../d","file_type":"directory","permissions":493}]"#,
-            ),
-            "entry bind.mounts: it is not acceptable",
-        ),
-        (
-            "bind-mounts-of-a-kind-unknown",
-            file(
-                "bind.mounts",
-                br#"[{"source":"/a","destination":"/d","file_type":"device","permissions":493}]"#,
-            ),
-            "entry bind.mounts: it is not what engines write there",
-        ),
-        (
-            "container-log-link",
-            member(Member::link("container.log", b'2', "/etc/shadow")),
-            "entry container.log: it is a symbolic link, where only plain files belong",
-        ),
-        (
-            "container-log-hard-link",
-            member(Member::link("container.log", b'1', "config.dump")),
-            "entry container.log: it is a hard link",
-        ),
-        (
-            "ctr-log-fifo",
-            podman().with(Member::link("ctr.log", b'6', "")).tar(),
-            "entry ctr.log: it is a FIFO",
-        ),
-        (
-            "status-device",
-            member(Member::link("status", b'3', "")),
-            "entry status: it is a device",
-        ),
-        (
-            "images-elsewhere",
-            member(Member::link("checkpoint/parent", b'2', "../../../etc")),
-            "entry checkpoint/parent: it is a symbolic link",
-        ),
-        (
-            "checkpoint-link",
-            member(Member::link("checkpoint", b'2', "/etc")),
-            "entry checkpoint: it is a symbolic link",
-        ),
-        (
-            "volume-climbs",
-            member(Member::file("volumes/../x.tar", b"")),
-            "tar entry `volumes/../x.tar`: `..` in the path",
-        ),
-        (
-            "volume-too-deep",
-            member(Member::file("volumes/a/b.tar", b"")),
-            "volumes/a/b.tar",
-        ),
-        (
-            "volume-directory",
-            member(Member::directory("volumes/a/")),
-            "entry volumes/a: it is a directory",
-        ),
-        (
-            "name-absolute",
-            member(Member::file("/etc/passwd", b"")),
-            "tar entry `/etc/passwd`: absolute path",
-        ),
-        (
-            "name-with-a-newline",
-            member(Member::file("checkpoint/a\nb", b"")),
-            "byte 0x0a",
-        ),
-        (
-            "entry-twice",
-            member(Member::file("config.dump", b"{}")),
-            "entry config.dump: it is there twice",
-        ),
-        (
-            "manifest-not-first",
-            member(Member::file("ckpt.json", b"{}")),
-            "entry ckpt.json: only archives of ckpt have it",
-        ),
-        (
-            "checksums-without-manifest",
-            member(Member::file("SHA256SUMS", b"")),
-            "entry SHA256SUMS: only archives of ckpt have it",
-        ),
-        (
-            "changes-climb",
-            inside(&[Member::file("../../etc/cron.d/x", b"")]),
-            "`..` in the path",
-        ),
-        (
-            "changes-absolute",
-            inside(&[Member::file("/etc/cron.d/x", b"")]),
-            "absolute path",
-        ),
-        (
-            "changes-twice",
-            inside(&[Member::file("a", b"1"), Member::file("a", b"2")]),
-            "rootfs-diff.tar",
-        ),
-        (
-            "changes-hard-link-to-nowhere",
-            inside(&[Member::link("a", b'1', "etc/shadow")]),
-            "rootfs-diff.tar",
-        ),
-        (
-            "changes-cut-off",
-            podman()
-                .with_file("rootfs-diff.tar", &tar(&[Member::file("a", &[1; 600])])[..700])
-                .tar(),
-            "rootfs-diff.tar",
-        ),
-        (
-            "volume-content-climbs",
-            file("volumes/data.tar", &tar(&[Member::file("../x", b"")])),
-            "entry volumes/data.tar: it is not acceptable",
-        ),
-        (
-            "shm-content-climbs",
-            file("devshm-checkpoint.tar", &tar(&[Member::file("../x", b"")])),
-            "entry devshm-checkpoint.tar: it is not acceptable",
-        ),
-        (
-            "layer-climbs",
-            layer(&[Member::file("../x", b"")]),
-            "entry rootfs-diff.tar: it is not acceptable",
-        ),
-        (
-            "inventory-missing",
-            podman().without("checkpoint/inventory.img").tar(),
-            "it has no checkpoint/inventory.img",
-        ),
-        (
-            "tree-missing",
-            podman().without("checkpoint/pstree.img").tar(),
-            "checkpoint/pstree.img is missing",
-        ),
-        (
-            "core-missing",
-            podman().without("checkpoint/core-1.img").tar(),
-            "checkpoint/core-1.img is missing, of process 1",
-        ),
-        (
-            "pages-missing",
-            podman().without("checkpoint/pages-1.img").tar(),
-            "checkpoint/pages-1.img is missing, of pagemap-1.img",
-        ),
-        (
-            "pages-short",
-            file("checkpoint/pages-1.img", &short),
-            "checkpoint/pages-1.img has",
-        ),
-        (
-            "pagemap-missing",
-            podman().without("checkpoint/pagemap-1.img").tar(),
-            "checkpoint/pagemap-1.img is missing, of process 1",
-        ),
-        (
-            "magic-of-another",
-            magic,
-            "checkpoint/core-1.img does not begin with the magic number of its kind",
-        ),
-        (
-            "image-empty",
-            file("checkpoint/mm-1.img", b""),
-            "checkpoint/mm-1.img is empty",
-        ),
-        (
-            "config-missing",
-            podman().without("config.dump").tar(),
-            "it has no config.dump",
-        ),
-        (
-            "spec-missing",
-            podman().without("spec.dump").tar(),
-            "it has no spec.dump",
-        ),
-        (
-            "spec-no-json",
-            file("spec.dump", b"[["),
-            "entry spec.dump: it is no OCI configuration",
-        ),
-        (
-            "config-no-json",
-            file("config.dump", b"\"x\""),
-            "entry config.dump: it is not what engines write there",
-        ),
-        (
-            "network-no-json",
-            file("network.status", b"[1]"),
-            "entry network.status: it is not what engines write there",
-        ),
-        ("cut-off", cut, "the tar is truncated here"),
-        (
-            "zstd-cut-off",
-            whole[..whole.len() / 2].to_vec(),
-            "zstd compression is damaged",
-        ),
-        ("xz", b"\xfd7zXZ\0rest".to_vec(), "it is compressed with xz"),
-    ]
-}
-
 #[test]
 fn what_is_not_right_is_refused_by_name_and_nothing_is_written() {
     for (defect, bytes, message) in defects() {
@@ -651,7 +344,7 @@ fn what_is_not_right_is_refused_by_name_and_nothing_is_written() {
             "{defect}: {}",
             String::from_utf8_lossy(&imported.stderr)
         );
-        let there: Vec<_> = fs::read_dir(place.0.path())
+        let there: Vec<_> = fs::read_dir(place.directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
@@ -666,7 +359,7 @@ fn an_extraction_writes_beneath_its_directory_or_not_at_all() {
         place.write(defect, &bytes);
         fs::create_dir(place.path("out")).unwrap();
         let output = place.ckpt(&["extract", defect, "-C", "out", "-q"]).output().unwrap();
-        let mut there: Vec<_> = fs::read_dir(place.0.path())
+        let mut there: Vec<_> = fs::read_dir(place.directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();

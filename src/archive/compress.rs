@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::framedigest::FrameDigest;
-use super::frames::{Compression, Encoder, is_zero};
+use super::frames::{Compression, Encoder};
 use super::pool::{Buffers, Content};
+use crate::zero::is_zero;
 
 /// A frame and the level to compress it at.
 pub(super) struct Job {

@@ -69,7 +69,9 @@ struct State {
     slots: HashMap<usize, Slot>,
     /// Frames that are ready, the longest unused first.
     used: VecDeque<usize>,
-    /// Frames to decode ahead.
+    /// Frames around places that were asked for by themselves, the latest first.
+    near: VecDeque<usize>,
+    /// Frames that follow what is read from front to back.
     wanted: VecDeque<usize>,
     ended: bool,
 }
@@ -125,6 +127,7 @@ impl Frames {
             state: Mutex::new(State {
                 slots: HashMap::new(),
                 used: VecDeque::new(),
+                near: VecDeque::new(),
                 wanted: VecDeque::new(),
                 ended: false,
             }),
@@ -212,6 +215,26 @@ impl Frames {
         self.shared.changed.notify_all();
     }
 
+    /// Has the frames around `offset` decoded, before those around places that were named earlier and before all that
+    /// [`Frames::ahead`] names.
+    pub fn around(&self, entry: EntryAt, offset: u64) {
+        if offset >= entry.size {
+            return;
+        }
+        let archive = self.archive();
+        let (first, last) = (
+            archive.frame_at(entry.start),
+            archive.frame_at(entry.start + entry.size - 1),
+        );
+        let here = archive.frame_at(entry.start + offset);
+        let mut state = self.shared.lock();
+        let around = [here + 1, here.wrapping_sub(1), here + 2];
+        let around = around.into_iter().filter(|number| (first..=last).contains(number));
+        state.prefer(around, self.shared.capacity / 2);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
     /// How many frames [`Frames::ahead`] takes at most.
     #[must_use]
     pub fn most_ahead(&self) -> usize {
@@ -281,6 +304,20 @@ impl State {
         self.used.retain(|used| *used != number);
         self.used.push_back(number);
     }
+
+    /// Puts frames before all others that are to be decoded, and keeps `most` of these.
+    fn prefer(&mut self, numbers: impl DoubleEndedIterator<Item = usize>, most: usize) {
+        for number in numbers.rev() {
+            self.near.retain(|near| *near != number);
+            self.near.push_front(number);
+        }
+        self.near.truncate(most);
+    }
+
+    /// The frame to decode next.
+    fn next(&mut self) -> Option<usize> {
+        self.near.pop_front().or_else(|| self.wanted.pop_front())
+    }
 }
 
 impl Shared {
@@ -331,7 +368,7 @@ impl Shared {
 fn decode_ahead(shared: &Shared, decoder: &mut Decoder) {
     let mut state = shared.lock();
     while !state.ended {
-        match state.wanted.pop_front() {
+        match state.next() {
             Some(number) if !state.slots.contains_key(&number) => {
                 state.slots.insert(number, Slot::Decoding);
                 drop(state);
@@ -404,6 +441,37 @@ mod tests {
             offset += count as u64;
         }
         Ok(bytes)
+    }
+
+    #[test]
+    fn what_lies_around_the_latest_place_comes_first() {
+        let mut state = State {
+            slots: HashMap::new(),
+            used: VecDeque::new(),
+            near: VecDeque::new(),
+            wanted: VecDeque::from([1, 2]),
+            ended: false,
+        };
+        state.prefer([51, 49, 52].into_iter(), 5);
+        state.prefer([31, 29, 51].into_iter(), 5);
+        let order: Vec<_> = std::iter::from_fn(|| state.next()).collect();
+        assert_eq!(order, [31, 29, 51, 49, 52, 1, 2]);
+    }
+
+    #[test]
+    fn frames_around_a_place_are_decoded_before_anybody_asks() {
+        let content = noise(6 << 20, 4);
+        let frames = frames(archive("zstd", &content));
+        let entry = frames.entry(PAGES).unwrap();
+        frames.around(entry, 3 << 20);
+        let here = frames.archive().frame_at(entry.start + (3 << 20));
+        let mut state = frames.shared.lock();
+        for number in [here + 1, here - 1, here + 2] {
+            while !matches!(state.slots.get(&number), Some(Slot::Ready(_))) {
+                state = frames.shared.wait(state);
+            }
+        }
+        assert!(!state.slots.contains_key(&here));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::zero::is_zero;
+
 /// Granularity of holes: the block of nearly every file system, the page of nearly every machine.
 const BLOCK: usize = 4096;
 
@@ -60,17 +62,6 @@ fn run(bytes: &[u8], offset: u64, zero: bool) -> usize {
         end = next;
     }
     end
-}
-
-fn is_zero(block: &[u8]) -> bool {
-    // The first bytes decide nearly always; the rest in words, which the compiler makes vectors of.
-    block[..16] == [0; 16]
-        && block
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .fold(0, |all, word| all | u128::from_ne_bytes(*word))
-            == 0
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::frames::is_zero;
+use crate::zero::is_zero;
 
 /// Size of the blocks that are left out: a page.
 pub const BLOCK: u64 = 4096;

@@ -1,18 +1,14 @@
 //! `ckpt convert`: an archive in another form.
 
-use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::archive::Archive;
-use super::args::{ConvertArgs, ConvertRequest, UsageError};
+use super::args::{ConvertArgs, ConvertRequest};
+use super::remake::{Parts, Remake, warn};
 use super::render::{Stop, Ui, text};
-use super::seal::{not_written, sink, spool};
 use super::{Outcome, wrong_usage};
-use crate::archive::Limits;
-use crate::event::{Event, Events};
-use crate::foreign::{self, Converted, Left, Material, ReadOptions, SealOptions};
-use crate::request::Output;
+use crate::event::Events;
+use crate::foreign::{self, Converted, Left, SealOptions};
 
 /// What `--json` prints.
 #[derive(Debug, serde::Serialize)]
@@ -34,48 +30,18 @@ struct Report {
 /// Converts an archive.
 pub fn run(args: ConvertArgs, ui: &Ui) -> Outcome {
     let request = ConvertRequest::try_from(args).map_err(|error| wrong_usage("convert", &error, ui))?;
-    if request.output == Output::Stdout && io::stdout().is_terminal() {
-        return Err(wrong_usage("convert", &UsageError::OutputIsTerminal, ui));
-    }
-    let archive = Archive::of(request.input.clone(), request.threads, "convert");
+    let remake = Remake::new("convert", &request.input, &request.output, request.threads);
+    remake.refuse_terminal(ui)?;
     let report = {
         let progress = ui.progress();
-        convert(&archive, &request, &progress)?
+        convert(&remake, &request, &progress)?
     };
-    if matches!(request.output, Output::Stdout) || (ui.quiet() && !ui.json()) {
-        return Ok(ExitCode::SUCCESS);
-    }
-    ui.result(&report, |out| {
-        let place = report
-            .archive
-            .as_deref()
-            .unwrap_or(Path::new("-"))
-            .display()
-            .to_string();
-        let identity = report.identity.as_ref().map(|identity| format!(", sha256:{identity}"));
-        let (place, size) = (text::visible(&place), text::bytes(report.archive_bytes));
-        let (entries, form, compression) = (report.entries, report.form, &report.compression);
-        let identity = identity.unwrap_or_default();
-        writeln!(
-            out,
-            "{place}: an archive of {form}{identity} ({entries} entries in {size}, {compression})"
-        )
-    })?;
+    remake.show(&report, report.archive.as_deref(), || sentence(&report), ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn convert(archive: &Archive, request: &ConvertRequest, events: &dyn Events) -> Result<Report, Stop> {
-    let fail = |error: foreign::Error| archive.fail_foreign(&error);
-    let source = archive.source()?;
-    let sink = sink(&request.output).map_err(|error| not_written(&request.output, &error))?;
-    let spool = spool(&request.output);
-    let reading = ReadOptions {
-        spool: &spool,
-        threads: request.threads,
-        limits: Limits::default(),
-        stop: foreign::Stop::NEVER,
-    };
-    let material = Material::read(source, reading, events).map_err(fail)?;
+fn convert(remake: &Remake<'_>, request: &ConvertRequest, events: &dyn Events) -> Result<Report, Stop> {
+    let Parts { material, sink, spool } = remake.read(events)?;
     let notes = material.notes.clone();
     let codec = request.compression.codec();
     let converted = match request.engine {
@@ -89,11 +55,8 @@ fn convert(archive: &Archive, request: &ConvertRequest, events: &dyn Events) -> 
             foreign::seal(material, sink, options, events).map(Converted::from)
         }
     };
-    let converted = converted.map_err(fail)?;
-    for Left { entry, why } in &converted.left {
-        let message = format!("{entry}: {why}");
-        events.emit(Event::Warning { message });
-    }
+    let converted = converted.map_err(|error| remake.fail(&error))?;
+    warn(&converted.left, events);
     Ok(Report {
         archive: converted.path,
         form: request.engine.map_or("ckpt", |engine| engine.as_str()),
@@ -104,4 +67,12 @@ fn convert(archive: &Archive, request: &ConvertRequest, events: &dyn Events) -> 
         left: converted.left,
         notes,
     })
+}
+
+fn sentence(report: &Report) -> String {
+    let identity = report.identity.as_ref();
+    let identity = identity.map_or_else(String::new, |identity| format!(", sha256:{identity}"));
+    let (entries, size) = (report.entries, text::bytes(report.archive_bytes));
+    let (form, compression) = (report.form, &report.compression);
+    format!("an archive of {form}{identity} ({entries} entries in {size}, {compression})")
 }

@@ -12,8 +12,13 @@ use super::{Outcome, wrong_usage};
 use crate::criu;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::export::Report;
-use crate::request::{ExportRequest, Output, ProcessRef, Subject};
+use crate::request::{ContainerRef, ExportRequest, Output, ProcessRef, RuntimeKind, Subject};
 use crate::runtime;
+
+/// What to do where no runtime is found. A container that is there all the same is often one whose runtime is not in this
+/// PATH: sudo and ssh set shorter ones.
+const INSTALL_ADVICE: &str = "install the runtime that runs the container, or have the directory that it is in in PATH \
+                              (sudo and ssh may set another PATH than your shell's)";
 
 /// Exports a container.
 pub fn run(args: ExportArgs, ui: &Ui) -> Outcome {
@@ -80,7 +85,7 @@ fn sentence(report: &Report) -> String {
 fn failure(request: &ExportRequest, error: &Error) -> Failure {
     let what = format!("cannot export {}", subject(request));
     let kind = error.kind();
-    let advice = if stopped(error) { None } else { advice(request, error) };
+    let advice = if stopped(error) { None } else { advice(request, kind) };
     match error {
         Error::Dump {
             container,
@@ -97,6 +102,9 @@ fn failure(request: &ExportRequest, error: &Error) -> Failure {
                 }
                 _ => broken(fate).or(advice),
             }),
+        Error::Runtime(none @ runtime::Error::NoneInstalled { .. }) => Failure::new(what, kind, none)
+            .state(Some(archive(request, &Fate::RunsOn, error)))
+            .advice(Some(INSTALL_ADVICE.to_owned())),
         // It failed before the container was touched.
         other => Failure::new(what, kind, other)
             .state(Some(archive(request, &Fate::RunsOn, other)))
@@ -146,12 +154,9 @@ fn broken(fate: &Fate) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn advice(request: &ExportRequest, error: &Error) -> Option<String> {
-    let advice = match error.kind() {
+fn advice(request: &ExportRequest, kind: ErrorKind) -> Option<String> {
+    let advice = match kind {
         ErrorKind::Host => "run `ckpt check`: it says what this host lacks",
-        ErrorKind::NotFound if nobody_was_asked(error) => {
-            "install the runtime that your containers use; `ckpt check` says which ones it finds"
-        }
         ErrorKind::NotFound => not_found(request),
         ErrorKind::Dump => "mend the cause and export again; `ckpt check` says what this host cannot dump",
         _ => return None,
@@ -159,17 +164,20 @@ fn advice(request: &ExportRequest, error: &Error) -> Option<String> {
     Some(advice.to_owned())
 }
 
-/// Whether there is no runtime on this host.
-fn nobody_was_asked(error: &Error) -> bool {
-    matches!(error, Error::Runtime(runtime::Error::NotFound { runtimes, .. }) if runtimes.is_empty())
-}
-
 fn not_found(request: &ExportRequest) -> &'static str {
     match &request.subject {
+        Subject::Container(ContainerRef {
+            runtime: Some(RuntimeKind::Lxc),
+            ..
+        }) => "`lxc-ls --fancy`, with -P LXCPATH where that is another, shows what there is",
+        Subject::Container(ContainerRef {
+            runtime: Some(RuntimeKind::Podman),
+            ..
+        }) => "`podman ps --all` shows what there is; containers of rootless podman nobody can checkpoint",
         Subject::Container(container) if container.state_root.is_none() => {
-            "`runc list`, `crun list`, `lxc-ls` and `podman ps` show what there is; for a runtime with a state directory of \
-             its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman are not looked at: \
-             nobody can checkpoint them"
+            "`runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state \
+             directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman \
+             nobody can checkpoint"
         }
         Subject::Process(_) => "`ps -e` shows the processes, `systemctl list-units` the units that there are",
         _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
@@ -227,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn without_a_runtime_one_is_to_be_installed() {
+        let programs = "runc, crun, lxc-checkpoint, podman".into();
+        let error = runtime::Error::NoneInstalled { programs }.into();
+        insta::assert_snapshot!(told("web -o web.ckpt", &error), @"
+        ckpt: cannot export container web
+          cause: no container runtime is installed: none of runc, crun, lxc-checkpoint, podman was found in PATH
+          state: web.ckpt was not written, an older one is as it was
+          to do: install the runtime that runs the container, or have the directory that it is in in PATH (sudo and ssh may set another PATH than your shell's)
+        ");
+    }
+
+    #[test]
     fn an_unknown_container_is_told_with_where_to_look() {
         let error = runtime::Error::NotFound {
             id: "web".into(),
@@ -237,22 +257,8 @@ mod tests {
         ckpt: cannot export container web
           cause: no container "web" (asked: runc, crun)
           state: what went to standard output is no archive
-          to do: `runc list` and `crun list` show what there is; for a runtime with a state directory of its own (as podman and containerd give it) name that with --runtime-root
+          to do: `runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman nobody can checkpoint
         "#);
-    }
-
-    #[test]
-    fn without_a_runtime_there_is_one_to_install() {
-        let error = runtime::Error::NotFound {
-            id: "web".into(),
-            runtimes: String::new(),
-        };
-        let told = told("web -o web.ckpt", &error.into());
-        assert!(
-            told.contains("no runtime is installed") && told.contains("to do: install the runtime"),
-            "{told}"
-        );
-        assert!(!told.contains("runc list"), "{told}");
     }
 
     #[test]

@@ -54,7 +54,10 @@ const FILES: [(&str, &str); 4] = [
         "/var/lib/ckpt/logs",
         "CRIU's logs of failed exports and imports; the oldest go first.",
     ),
-    ("/run/ckpt", "Locks and sockets."),
+    (
+        "/run/ckpt",
+        "Locks, sockets, and what an export works in; removed after each command.",
+    ),
 ];
 
 /// Prints the completions of a shell.

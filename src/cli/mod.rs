@@ -22,6 +22,7 @@ mod list;
 mod look;
 mod ls;
 mod memory;
+mod remake;
 mod render;
 mod report;
 mod seal;

@@ -1,20 +1,17 @@
 //! `ckpt seal`: a checkpoint of another engine becomes an archive with manifest and checksums.
 
-use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::archive::Archive;
-use super::args::{SealArgs, SealRequest, UsageError};
+use super::args::{SealArgs, SealRequest};
+use super::remake::{Parts, Remake, warn};
 use super::render::failure::Failure;
 use super::render::{Stop, Ui, text};
 use super::{Outcome, wrong_usage};
-use crate::archive::{Limits, Sink};
 use crate::error::ErrorKind;
-use crate::event::{Event, Events};
-use crate::foreign::{self, Left, Material, ReadOptions, SealOptions};
+use crate::event::Events;
+use crate::foreign::{self, Left, SealOptions};
 use crate::manifest::EngineName;
-use crate::request::Output;
 
 /// What `--json` prints.
 #[derive(Debug, serde::Serialize)]
@@ -34,34 +31,22 @@ struct Report {
 /// Seals an archive.
 pub fn run(args: SealArgs, ui: &Ui) -> Outcome {
     let request = SealRequest::try_from(args).map_err(|error| wrong_usage("seal", &error, ui))?;
-    if request.output == Output::Stdout && io::stdout().is_terminal() {
-        return Err(wrong_usage("seal", &UsageError::OutputIsTerminal, ui));
-    }
-    let archive = Archive::of(request.input.clone(), request.threads, "seal");
-    let sealed = {
+    let remake = Remake::new("seal", &request.input, &request.output, request.threads);
+    remake.refuse_terminal(ui)?;
+    let report = {
         let progress = ui.progress();
-        seal(&archive, &request, &progress)?
+        seal(&remake, &request, &progress)?
     };
-    show(&request, &sealed, ui)?;
+    remake.show(&report, report.archive.as_deref(), || sentence(&report), ui)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn seal(archive: &Archive, request: &SealRequest, events: &dyn Events) -> Result<Report, Stop> {
-    let fail = |error: foreign::Error| archive.fail_foreign(&error);
-    let source = archive.source()?;
-    // Before the archive is read: whoever cannot write need not wait.
-    let sink = sink(&request.output).map_err(|error| not_written(&request.output, &error))?;
-    let reading = ReadOptions {
-        spool: &spool(&request.output),
-        threads: request.threads,
-        limits: Limits::default(),
-        stop: foreign::Stop::NEVER,
-    };
-    let material = Material::read(source, reading, events).map_err(fail)?;
+fn seal(remake: &Remake<'_>, request: &SealRequest, events: &dyn Events) -> Result<Report, Stop> {
+    let Parts { material, sink, .. } = remake.read(events)?;
     if material.ours {
         let what = format!(
             "cannot seal {}: it is an archive of ckpt, and sealed already",
-            archive.name()
+            remake.name()
         );
         let advice = "ckpt convert gives it another form or compression".to_owned();
         return Err(Failure::bare(what, ErrorKind::Usage).advice(Some(advice)).into());
@@ -72,11 +57,8 @@ fn seal(archive: &Archive, request: &SealRequest, events: &dyn Events) -> Result
         threads: request.threads,
         stop: foreign::Stop::NEVER,
     };
-    let sealed = foreign::seal(material, sink, options, events).map_err(fail)?;
-    for Left { entry, why } in &sealed.left {
-        let message = format!("{entry}: {why}");
-        events.emit(Event::Warning { message });
-    }
+    let sealed = foreign::seal(material, sink, options, events).map_err(|error| remake.fail(&error))?;
+    warn(&sealed.left, events);
     Ok(Report {
         archive: sealed.durable.path().map(Path::to_owned),
         identity: sealed.durable.identity().to_string(),
@@ -88,53 +70,8 @@ fn seal(archive: &Archive, request: &SealRequest, events: &dyn Events) -> Result
     })
 }
 
-/// Where the archive goes.
-pub(super) fn sink(output: &Output) -> Result<Sink, crate::archive::Error> {
-    match output {
-        Output::Stdout => Sink::stdout(),
-        Output::File(path) => Sink::create(path),
-    }
-}
-
-/// Where there is room for what cannot be read twice: beside the archive that is made of it.
-pub(super) fn spool(output: &Output) -> PathBuf {
-    let beside = match output {
-        Output::File(path) => path.parent().map(Path::to_owned),
-        Output::Stdout => None,
-    };
-    match beside {
-        Some(directory) if directory.as_os_str().is_empty() => PathBuf::from("."),
-        Some(directory) if directory.is_dir() && directory != Path::new("/dev") => directory,
-        _ => std::env::temp_dir(),
-    }
-}
-
-pub(super) fn not_written(output: &Output, error: &crate::archive::Error) -> Stop {
-    let place = match output {
-        Output::Stdout => "standard output".to_owned(),
-        Output::File(path) => path.display().to_string(),
-    };
-    Failure::new(format!("cannot write {place}"), error.kind(), error).into()
-}
-
-fn show(request: &SealRequest, report: &Report, ui: &Ui) -> Result<(), Stop> {
-    if matches!(request.output, Output::Stdout) || (ui.quiet() && !ui.json()) {
-        return Ok(());
-    }
-    ui.result(report, |out| {
-        let place = report
-            .archive
-            .as_deref()
-            .unwrap_or(Path::new("-"))
-            .display()
-            .to_string();
-        let engine = report.engine.map_or_else(String::new, |engine| engine.to_string());
-        let (entries, size) = (report.entries, text::bytes(report.archive_bytes));
-        writeln!(
-            out,
-            "{}: sealed, sha256:{} ({entries} entries of {engine} in {size})",
-            text::visible(&place),
-            report.identity
-        )
-    })
+fn sentence(report: &Report) -> String {
+    let engine = report.engine.map_or_else(String::new, |engine| engine.to_string());
+    let (identity, entries, size) = (&report.identity, report.entries, text::bytes(report.archive_bytes));
+    format!("sealed, sha256:{identity} ({entries} entries of {engine} in {size})")
 }

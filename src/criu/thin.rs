@@ -7,6 +7,7 @@ use std::io;
 use super::images::{PE_LAZY, PE_PRESENT};
 use super::pagemap::PagemapWriter;
 use super::wire::PAGE_SIZE;
+use crate::zero::is_zero;
 
 /// How many pages in a row have to be zero: 64 KiB. What the pagemap says of a piece takes some 20 bytes.
 const PIECE: usize = 16 * PAGE_SIZE as usize;
@@ -74,11 +75,4 @@ impl ThinRange {
     pub(super) fn finish(mut self, map: &mut PagemapWriter) -> io::Result<()> {
         self.note(map)
     }
-}
-
-/// Whether all bytes are zero. Most memory that is not says so in its first bytes.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes
-        .chunks(256)
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
 }

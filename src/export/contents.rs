@@ -48,6 +48,7 @@ impl Contents {
         // Each asks a program, which takes some hundredths of a second.
         let ((engine, version), host) = std::thread::scope(|scope| {
             let host = scope.spawn(host::manifest);
+            scope.spawn(|| runtime.ask_ahead());
             let engine = runtime.engine(target).map(|engine| {
                 let version = match &engine {
                     Some(engine) => Ok(engine.runtime.clone()),

@@ -12,10 +12,10 @@ use super::archiving::{Archiving, Dumped};
 use super::contents::Contents;
 use super::failure::DUMP_LOG;
 use super::images::Images;
-use super::place;
+use super::place::Place;
 use crate::archive::Sink;
 use crate::criu::pages::{Link, PageServer};
-use crate::criu::{self, Commit, Hook, Running, WorkDir, frozen_for};
+use crate::criu::{self, Commit, Hook, Running, frozen_for};
 use crate::error::Error;
 use crate::event::{Event, Events, Phase};
 use crate::links::{self, Cut};
@@ -27,7 +27,7 @@ pub(super) struct Dump<'a> {
     pub(super) request: &'a ExportRequest,
     pub(super) runtime: &'a dyn Runtime,
     pub(super) target: &'a Target,
-    pub(super) work: &'a WorkDir,
+    pub(super) place: &'a Place,
     pub(super) events: &'a dyn Events,
     pub(super) interrupted: Hook<'a>,
 }
@@ -49,14 +49,14 @@ struct UnderWay<'a> {
 impl Dump<'_> {
     /// Dumps, writes the archive, puts it in place, and lets the container go, in this order.
     pub(super) fn take(&self, contents: Contents, sink: Sink) -> Result<Taken, Error> {
-        let (place, images) = place::of_images(self.target.pid, self.work)?;
-        let parent = contents.place_parent(place.path())?;
+        let (images, work) = (self.place.images()?, self.place.work().path());
+        let parent = contents.place_parent(self.place.private())?;
         let elsewhere = self.request.page_server.as_deref();
         let server = elsewhere.is_none().then(PageServer::new).transpose()?;
         let invocation = self.runtime.checkpoint(&Checkpoint {
             id: &self.target.id,
             images: &images,
-            work: self.work.path(),
+            work,
             parent: parent.as_deref(),
             page_server: elsewhere
                 .map(PagesTo::Address)
@@ -67,7 +67,7 @@ impl Dump<'_> {
         let (session, command) = invocation.prepare()?;
         let under_way = UnderWay {
             images: &images,
-            log: &self.work.path().join(DUMP_LOG),
+            log: &work.join(DUMP_LOG),
             link: &Link::default(),
             server,
         };

@@ -7,20 +7,16 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::archive::format::CHECKPOINT;
-use crate::archive::limits::MAX_JSON;
 use crate::archive::{Entry, Later, Limits, ReaderOptions, Source, Staged, Treatment, Verified};
-use crate::cgroup::CgroupRecord;
 use crate::criu::{self, Hook, ImageNetns, WorkDir};
 use crate::error::Error;
 use crate::event::Events;
-use crate::lxc;
-use crate::manifest::Manifest;
-use crate::process::{FILES_JSON, Listing};
 use crate::request::{ImagesIn, ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
-use crate::rewrite::{self, Spec, Step};
+use crate::rewrite::{self, Step};
 
 use super::adopt::adopt;
+use super::small::Small;
 use super::thin::Thinning;
 
 /// Where memory images are put that are to be in memory: in a directory of ours in the first that is a tmpfs.
@@ -35,11 +31,7 @@ pub(super) struct Archive<'a> {
     staged: Staged<Verified>,
     /// The parents, nearest first.
     parents: Vec<Staged<Verified>>,
-    pub(super) manifest: Manifest,
-    pub(super) spec: Spec,
-    pub(super) cgroups: Option<CgroupRecord>,
-    pub(super) listing: Option<Listing>,
-    pub(super) lxc: Option<lxc::Source>,
+    pub(super) small: Small,
     threads: NonZeroUsize,
     pages: Option<PathBuf>,
     interrupted: Hook<'a>,
@@ -51,11 +43,7 @@ pub(super) struct Archive<'a> {
 impl<'a> Archive<'a> {
     /// Receives and verifies the archive that the request names, and its parents.
     pub(super) fn receive(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'a>) -> Result<Self, Error> {
-        // On the bundle's file system, so that the images get there by renaming.
-        let work = match request.bundle.as_deref().and_then(Path::parent) {
-            Some(beside) if beside.is_dir() => WorkDir::create_in(beside)?,
-            _ => WorkDir::create()?,
-        };
+        let work = work_directory(request)?;
         let staging = Staging {
             parent: work.path(),
             threads: request.threads,
@@ -74,32 +62,11 @@ impl<'a> Archive<'a> {
         let memory = memory(request, &staged)?;
         staging.go_on(&mut staged, &thinning, memory.as_ref().map(WorkDir::path))?;
         let parents = staging.parents(request, staged.manifest().parent.clone())?;
-        let manifest = staged.manifest().clone();
-        let spec = staged
-            .read("spec.dump", MAX_JSON)?
-            .ok_or(Error::NoEntry { entry: "spec.dump" })?;
-        let spec = Spec::parse(&spec).map_err(rewrite::Error::from)?;
-        let cgroups = staged
-            .read("cgroup.json", MAX_JSON)?
-            .map(|text| CgroupRecord::from_json(&text))
-            .transpose()?;
-        let listing = staged.read(FILES_JSON, MAX_JSON)?;
-        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
-        let listing = listing.map_err(crate::runtime::Error::from)?;
-        let get = |name: &str, limit| Ok(staged.read(name, limit)?);
-        let lxc = super::lxc::source(&manifest, get)?;
-        let cgroups = match (&lxc, cgroups) {
-            (Some(source), None) => super::lxc::cgroups(source, get)?,
-            (_, cgroups) => cgroups,
-        };
+        let small = Small::read(staged.manifest().clone(), |name, limit| Ok(staged.read(name, limit)?))?;
         Ok(Self {
             staged,
             parents,
-            manifest,
-            spec,
-            cgroups,
-            listing,
-            lxc,
+            small,
             threads: request.threads,
             pages: request.pages.clone(),
             interrupted,
@@ -124,6 +91,14 @@ impl Archive<'_> {
     pub(super) fn clear(&mut self) {
         self.work = None;
     }
+}
+
+/// Where the archive is staged: on the bundle's file system, so that the images get there by renaming.
+fn work_directory(request: &ImportRequest) -> Result<WorkDir, Error> {
+    Ok(match request.bundle.as_deref().and_then(Path::parent) {
+        Some(beside) if beside.is_dir() => WorkDir::create_in(beside)?,
+        _ => WorkDir::create()?,
+    })
 }
 
 /// How archives are staged.

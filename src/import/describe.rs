@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::manifest::{CgroupMode, Manifest};
 use crate::mounts::MountTable;
 use crate::request::{ImportRequest, RuntimeKind};
-use crate::rewrite::{CgroupSummary, CgroupView, Change, HostView, Inputs, Limit, Plan, questions};
+use crate::rewrite::{CgroupSummary, CgroupView, Change, HostView, Inputs, Layout, Limit, Name, Plan, questions};
 use crate::runtime;
+use crate::sys::pidns;
 use crate::tree::{self, Layers, Namespace};
 
 /// Where systemd says that it runs, as `sd_booted` looks for it.
@@ -22,9 +23,17 @@ pub(super) fn host(inputs: Inputs<'_>) -> Result<HostView, Error> {
         paths: HostView::look(&questions(inputs, &cgroup)),
         runtime: version,
         name_taken,
+        bundle_user: bundle_user(inputs),
         cgroup,
         base: base(inputs),
     })
+}
+
+/// A process that lives in the bundle which is to be replaced.
+fn bundle_user(inputs: Inputs<'_>) -> Option<i32> {
+    let name = inputs.request.name.as_deref().unwrap_or(&inputs.manifest.container.id);
+    let bundle = Name::new(name).filter(|_| inputs.request.replace)?;
+    pidns::rooted_in(&Layout::of(&bundle).rootfs())
 }
 
 fn runtime_view(manifest: &Manifest, request: &ImportRequest) -> Result<(Option<String>, bool), Error> {

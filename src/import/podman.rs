@@ -39,6 +39,7 @@ pub(super) fn judge(request: &ImportRequest) -> Result<(), Error> {
     let restore = &request.restore;
     let given = [
         (request.bundle.is_some(), "--bundle"),
+        (request.replace, "--replace"),
         (request.root.is_some(), "--root"),
         (request.netns != Netns::Keep, "--netns"),
         (request.hostname.is_some(), "--hostname"),

@@ -13,6 +13,7 @@ mod mark;
 mod owners;
 mod put_files;
 mod remove;
+mod replace;
 mod steps;
 mod undo;
 

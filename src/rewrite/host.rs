@@ -98,6 +98,8 @@ pub struct HostView {
     pub runtime: Option<String>,
     /// Whether that runtime has a container of the new name.
     pub name_taken: bool,
+    /// A process whose root file system is in the bundle.
+    pub bundle_user: Option<i32>,
     /// Cgroups.
     pub cgroup: CgroupView,
     /// Fingerprint of the files at the request's `root`, where it was taken; see the manifest's `filesystem.base`.

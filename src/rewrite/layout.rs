@@ -70,6 +70,14 @@ impl Layout {
         &self.bundle
     }
 
+    /// Where a bundle is that has to make room for this one, until that is complete: beside it, and no container's name.
+    #[must_use]
+    pub fn aside(&self) -> PathBuf {
+        let mut name = self.bundle.file_name().unwrap_or_default().to_owned();
+        name.push("~replaced");
+        self.bundle.with_file_name(name)
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> PathBuf {

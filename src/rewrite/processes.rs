@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::host::PathKind;
 use super::layout::{Layout, Name};
 use super::plan::{PLAN_VERSION, Plan, RestoreCommand, Step, Warning, switches};
-use super::refusal::{Refusal, Refusals};
+use super::refusal::{ProcessRefusal, Refusal, Refusals};
 use crate::capture::open_files::FILES;
 use crate::manifest::Manifest;
 use crate::process::{Found, Here, Listing};
@@ -76,8 +76,8 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
     refusals.extend(of_request(inputs, view));
     refusals.extend(of_archive(inputs));
     refusals.extend(of_bundle(&layout, view));
-    refusals.extend(of_numbers(inputs, view));
-    refusals.extend(of_files(inputs, view));
+    let here = of_numbers(inputs, view).into_iter().chain(of_files(inputs, view));
+    refusals.extend(here.map(Refusal::Process));
     if let Some(refusals) = Refusals::collect(refusals) {
         return Err(refusals);
     }
@@ -102,6 +102,7 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     let (request, dump) = (inputs.request, &inputs.manifest.options);
     let given = [
         ("--root", request.root.is_some()),
+        ("--replace", request.replace),
         ("--map-mount", !request.map_mounts.is_empty()),
         ("--console-socket", request.console_socket.is_some()),
         ("--cgroup-parent", request.cgroup_parent.is_some()),
@@ -119,14 +120,13 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     }
     let is_job = dump.shell_job || request.restore.shell_job;
     if is_job && request.new_pidns {
-        refusals.push(Refusal::JobInNamespace);
+        refusals.push(ProcessRefusal::JobInNamespace.into());
     } else if is_job && !view.terminal && !request.dry_run && !request.no_restore {
-        refusals.push(Refusal::NoTerminal);
+        refusals.push(ProcessRefusal::NoTerminal.into());
     }
     if request.lazy && !request.new_pidns && inputs.listing.tasks.len() > 1 {
-        refusals.push(Refusal::LazyTree {
-            tasks: inputs.listing.tasks.len(),
-        });
+        let tasks = inputs.listing.tasks.len();
+        refusals.push(ProcessRefusal::LazyTree { tasks }.into());
     }
     if view.criu.is_none() && !request.no_restore {
         refusals.push(Refusal::NoRuntime { name: "criu" });
@@ -146,7 +146,7 @@ fn of_archive(inputs: ProcessInputs<'_>) -> Vec<Refusal> {
         _ => {}
     }
     if request.netns == Netns::Keep && manifest.namespaces.iter().any(|namespace| namespace.kind == "network") {
-        refusals.push(Refusal::ProcessNetns);
+        refusals.push(ProcessRefusal::Netns.into());
     }
     if let (Some(digest), true) = (&manifest.parent, request.parents.is_empty()) {
         refusals.push(Refusal::ParentsNeeded { digest: digest.clone() });
@@ -164,27 +164,28 @@ fn of_bundle(layout: &Layout, view: &ProcessView<'_>) -> Option<Refusal> {
     Some(Refusal::Bundle { path, problem })
 }
 
-fn of_numbers(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal> {
+fn of_numbers(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<ProcessRefusal> {
     if inputs.request.no_restore || inputs.request.new_pidns {
         return Vec::new();
     }
     let taken = view.here.taken.iter().cloned();
-    let mut refusals: Vec<Refusal> = taken.map(|(pid, by)| Refusal::PidTaken { pid, by }).collect();
+    let taken = taken.map(|(pid, by)| ProcessRefusal::PidTaken { pid, by });
     let largest = inputs.listing.numbers().last().copied().unwrap_or_default();
-    refusals.extend(view.here.pid_max.map(|max| Refusal::PidTooLarge { pid: largest, max }));
-    refusals
+    let too_large = view.here.pid_max;
+    let too_large = too_large.map(|max| ProcessRefusal::PidTooLarge { pid: largest, max });
+    taken.chain(too_large).collect()
 }
 
-fn of_files(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal> {
+fn of_files(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<ProcessRefusal> {
     let named = |list: &[PathBuf], found: &Found<'_>| list.iter().any(|path| path == Path::new(&found.file.path));
     let request = inputs.request;
-    let mut refusals: Vec<Refusal> = view
+    let mut refusals: Vec<ProcessRefusal> = view
         .here
         .files
         .iter()
         .filter(|found| !is_put(found, request))
         .filter(|found| !(found.difference.is_allowable() && named(&request.allow_files, found)))
-        .map(|found| Refusal::File {
+        .map(|found| ProcessRefusal::File {
             path: found.file.path.clone(),
             expected: Box::new(found.file.clone()),
             difference: found.difference.clone(),
@@ -194,7 +195,7 @@ fn of_files(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal> {
         let unknown = paths
             .iter()
             .filter(|path| !is_known(path))
-            .map(|path| Refusal::FileUnknown {
+            .map(|path| ProcessRefusal::FileUnknown {
                 flag,
                 path: path.clone(),
             });

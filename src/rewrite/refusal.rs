@@ -1,17 +1,19 @@
 //! Everything that keeps an import from being planned, all at once, each with what to do about it.
 
-use std::borrow::Cow;
-use std::fmt;
+mod list;
+mod process;
+mod quote;
+
 use std::path::PathBuf;
 
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
-
+pub use self::list::Refusals;
+pub use self::process::ProcessRefusal;
+pub(super) use self::quote::{one_line, quoted};
 use super::host::Limit;
 use super::layout::CONTAINERS_DIR;
 use super::spec::SpecError;
 use crate::error::ErrorKind;
 use crate::manifest::FileType;
-use crate::process::{Difference, OpenFile};
 
 /// One reason why the import is not planned.
 ///
@@ -93,7 +95,10 @@ pub enum Refusal {
     },
     /// Of the configuration of a container of LXC.
     #[error(transparent)]
-    Lxc(super::lxc::Refusal),
+    Lxc(#[from] super::lxc::Refusal),
+    /// Of processes without a container.
+    #[error(transparent)]
+    Process(#[from] ProcessRefusal),
     /// The archive joins a network namespace of the host by its path.
     #[error("the container was in the network namespace at {path}, which belongs to the host it comes from")]
     NetnsPath {
@@ -285,6 +290,14 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The bundle that is to make room is in use.
+    #[error("the bundle {path:?} cannot be replaced: process {pid} lives in its root file system")]
+    BundleUsed {
+        /// The path.
+        path: PathBuf,
+        /// The process, as this host sees it.
+        pid: i32,
+    },
     /// The name is in use.
     #[error("there is a container {name:?} on this host")]
     NameTaken {
@@ -327,59 +340,8 @@ pub enum Refusal {
         /// The switch.
         flag: &'static str,
     },
-    /// The processes were in a network namespace of their own.
-    #[error("the processes were in a network namespace of their own, which is not in the archive")]
-    ProcessNetns,
-    /// A job of a terminal in a PID namespace of its own.
-    #[error("--new-pidns: the processes are a job of a terminal, whose session cannot be in another PID namespace")]
-    JobInNamespace,
-    /// A job of a terminal without one.
-    #[error("the processes are a job of a terminal (--shell-job), and standard input is none")]
-    NoTerminal,
-    /// Several processes without a namespace that would end them together.
-    #[error(
-        "--lazy: the archive holds {tasks} processes, which nothing would end together should their memory not be completed"
-    )]
-    LazyTree {
-        /// How many.
-        tasks: usize,
-    },
-    /// A file that is named is not the archive's.
-    #[error("{flag} names {}, {}", path.display(), if *.flag == "--allow-file" { "which the processes do not use" } else { "which is not in the archive" })]
-    FileUnknown {
-        /// The switch.
-        flag: &'static str,
-        /// The path.
-        path: PathBuf,
-    },
 
     // This host lacks something.
-    /// A process number is taken.
-    #[error("the number {pid} has another process here: {by}")]
-    PidTaken {
-        /// The number.
-        pid: i32,
-        /// What has it.
-        by: String,
-    },
-    /// This host gives no such numbers.
-    #[error("the number {pid} is beyond this host's largest, {max}")]
-    PidTooLarge {
-        /// The number.
-        pid: i32,
-        /// The limit.
-        max: i32,
-    },
-    /// A file is missing, or is another one.
-    #[error("{}", difference_of(.path, .expected, .difference))]
-    File {
-        /// Its path.
-        path: String,
-        /// How the processes know it.
-        expected: Box<OpenFile>,
-        /// How it is here.
-        difference: Difference,
-    },
     /// The source of a mount is missing.
     #[error("the mount at {destination} needs {origin:?}, which is not on this host")]
     SourceMissing {
@@ -389,7 +351,7 @@ pub enum Refusal {
         origin: PathBuf,
     },
     /// The source of a mount is of the wrong type.
-    #[error("the mount at {destination} is a {}, {origin:?} is not", file_type(.expected))]
+    #[error("the mount at {destination} is a {expected}, {origin:?} is not")]
     SourceType {
         /// Where it is in the container.
         destination: String,
@@ -433,6 +395,7 @@ impl Refusal {
         match self {
             Self::Spec(_) | Self::VolumeName { .. } => ErrorKind::Archive,
             Self::Lxc(refusal) => refusal.kind(),
+            Self::Process(refusal) => refusal.kind(),
             Self::Hook { .. }
             | Self::CriuConfig { .. }
             | Self::Annotation { .. }
@@ -444,9 +407,6 @@ impl Refusal {
             | Self::OtherRuntime { .. }
             | Self::NetnsPath { .. }
             | Self::NamespacePath { .. } => ErrorKind::Policy,
-            Self::File {
-                expected, difference, ..
-            } if expected.archived || difference.is_allowable() => ErrorKind::Policy,
             Self::SourceMissing { .. }
             | Self::SourceType { .. }
             | Self::ImageMissing { .. }
@@ -458,9 +418,6 @@ impl Refusal {
             | Self::PathMissing { .. }
             | Self::Controller { .. }
             | Self::NoSystemd { .. }
-            | Self::PidTaken { .. }
-            | Self::PidTooLarge { .. }
-            | Self::File { .. }
             | Self::UnknownRuntime { .. } => ErrorKind::Host,
             _ => ErrorKind::Usage,
         }
@@ -472,6 +429,7 @@ impl Refusal {
     pub fn advice(&self) -> Option<String> {
         let text = match self {
             Self::Lxc(refusal) => return refusal.advice(),
+            Self::Process(refusal) => return refusal.advice(),
             Self::NoWay { .. } => "leave out --runtime".to_owned(),
             Self::Hook { .. } => "--allow-hooks lets the hooks run".to_owned(),
             Self::CriuConfig { .. } => "--allow-criu-config lets CRIU read it".to_owned(),
@@ -551,22 +509,16 @@ impl Refusal {
             Self::CgroupParent { .. } => "name a cgroup as /PATH, or a systemd slice as NAME.slice".to_owned(),
             Self::RootNeeded { .. } => "--root PATH names a directory of this host".to_owned(),
             Self::Bundle { path, .. } if path.starts_with(CONTAINERS_DIR) => {
-                "it is of an earlier import; --name takes another name, --bundle PATH another directory. \
-                 When no container needs it, unmount what is mounted in it and remove it"
+                "it is of an earlier import, whose place --replace takes if no container uses it any more; --name takes \
+                 another name, --bundle PATH another directory"
                     .to_owned()
             }
             Self::Bundle { .. } => "--bundle PATH names a new or empty directory".to_owned(),
+            Self::BundleUsed { .. } => "--name gives the imported container another name".to_owned(),
             Self::NameTaken { .. } => "--name gives the imported container another name".to_owned(),
             Self::CgroupTaken { .. } => "--cgroup-parent puts the container's cgroup elsewhere".to_owned(),
             Self::ConsoleSocketNeeded => "--console-socket PATH names a socket that takes its other end".to_owned(),
             Self::NotForProcesses { flag } | Self::OnlyForProcesses { flag } => format!("leave out {flag}"),
-            Self::ProcessNetns => {
-                "--netns PATH names one of this host, --netns new makes one, --netns host takes the host's own"
-                    .to_owned()
-            }
-            Self::JobInNamespace => "leave out --new-pidns".to_owned(),
-            Self::NoTerminal => "run ckpt import on a terminal, over ssh with -t, and from a file".to_owned(),
-            Self::LazyTree { .. } => "--new-pidns makes a PID namespace that ends them; or leave out --lazy".to_owned(),
             Self::NetnsOfUser => "--netns new makes one".to_owned(),
             Self::NetnsOfHost => {
                 "it is restored into the namespace that ckpt runs in: ip netns exec NAME ckpt import".to_owned()
@@ -584,97 +536,12 @@ impl Refusal {
                     quoted(destination)
                 )
             }
-            Self::PidTaken { .. } => {
-                "end that process, or --new-pidns restores into a PID namespace of its own".to_owned()
-            }
-            Self::PidTooLarge { .. } => {
-                "raise it (sysctl kernel.pid_max), or --new-pidns restores into a PID namespace of its own".to_owned()
-            }
-            Self::File {
-                path,
-                expected,
-                difference,
-            } => file_advice(path, expected, difference),
             Self::NoRuntime { name } => format!("install {name}"),
             Self::Controller { .. } => "--ignore-cgroup-limits leaves recorded limits unapplied".to_owned(),
             Self::NoSystemd { .. } => "--cgroup-parent /PATH makes it a plain cgroup".to_owned(),
             _ => return None,
         };
         Some(text)
-    }
-}
-
-impl Serialize for Refusal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Refusal", 3)?;
-        fields.serialize_field("exit_code", &self.kind().exit_code())?;
-        fields.serialize_field("message", &self.to_string())?;
-        fields.serialize_field("advice", &self.advice())?;
-        fields.end()
-    }
-}
-
-/// A word as a shell takes it for itself.
-pub(super) fn quoted(word: &str) -> Cow<'_, str> {
-    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&letter);
-    if !word.is_empty() && word.bytes().all(plain) {
-        Cow::Borrowed(word)
-    } else {
-        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-    }
-}
-
-/// Spells control characters out: a name from the archive must not look like another line of the list.
-pub(super) fn one_line(text: &str) -> String {
-    let spell = |letter: char| {
-        let spelt = letter.is_control().then(|| letter.escape_default());
-        spelt
-            .into_iter()
-            .flatten()
-            .chain((!letter.is_control()).then_some(letter))
-            .collect::<String>()
-    };
-    text.chars().map(spell).collect()
-}
-
-fn file_type(kind: &FileType) -> &'static str {
-    match kind {
-        FileType::Directory => "directory",
-        FileType::File => "file",
-    }
-}
-
-/// How a file of this host differs.
-fn difference_of(path: &str, expected: &OpenFile, difference: &Difference) -> String {
-    match difference {
-        Difference::Missing => format!("{path} is not on this host"),
-        Difference::Kind { here } => format!("{path} is {} here, not {}", here.name(), expected.kind.name()),
-        Difference::Size { here } => format!("{path} has {here} bytes here, not {}", expected.size),
-        Difference::Mode { here } => format!("{path} has the mode {here} here, not {}", expected.mode),
-        Difference::Build => format!("{path} is another build here"),
-        Difference::Content => format!("{path} has the same size here, but other content"),
-        Difference::Device { here } => format!(
-            "{path} is the device {here} here, not {}",
-            expected.rdev.as_deref().unwrap_or("none")
-        ),
-    }
-}
-
-fn file_advice(path: &str, expected: &OpenFile, difference: &Difference) -> String {
-    let path = quoted(path);
-    match (difference, expected.archived) {
-        (Difference::Kind { .. } | Difference::Device { .. }, _) => "move what is there away".to_owned(),
-        (Difference::Content, true) => {
-            format!("--replace-file {path} puts the archive's there, --allow-file {path} takes it as it is")
-        }
-        (Difference::Content, false) => {
-            format!("copy it from the host that the archive comes from, or --allow-file {path} takes it as it is")
-        }
-        (Difference::Mode { .. }, false) => format!("chmod {} {path}", expected.mode),
-        (_, true) => format!("--replace-file {path} puts the archive's there"),
-        (_, false) => "copy it from the host that the archive comes from (ckpt export --files open --files-below DIR \
-                       takes such files along)"
-            .to_owned(),
     }
 }
 
@@ -685,56 +552,3 @@ fn known_list(known: &[String], what: &str) -> String {
         format!("no {what}; it has them at {}", known.join(", "))
     }
 }
-
-/// Every reason why an import is not planned; never empty.
-#[derive(Debug)]
-pub struct Refusals(Vec<Refusal>);
-
-impl Refusals {
-    /// Collects refusals; `None` when there are none.
-    #[must_use]
-    pub fn collect(refusals: Vec<Refusal>) -> Option<Self> {
-        (!refusals.is_empty()).then_some(Self(refusals))
-    }
-
-    /// The refusals, in the order they were met.
-    pub fn iter(&self) -> impl Iterator<Item = &Refusal> {
-        self.0.iter()
-    }
-
-    /// The class of the whole: a wrong archive or request first, then policy, then what the host lacks. Whoever settles
-    /// the first kind meets the next.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        let order = [ErrorKind::Archive, ErrorKind::Usage, ErrorKind::Policy];
-        let has = |kind: &ErrorKind| self.0.iter().any(|refusal| refusal.kind() == *kind);
-        order.into_iter().find(has).unwrap_or(ErrorKind::Host)
-    }
-
-    /// The refusals as JSON: a list of objects with `exit_code`, `message` and `advice`.
-    #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Refusals {
-    /// One line for one refusal; a list for several.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let several = self.0.len() > 1;
-        if several {
-            write!(f, "{} things stand in the way of this import", self.0.len())?;
-        }
-        for refusal in &self.0 {
-            f.write_str(if several { "\n  - " } else { "" })?;
-            f.write_str(&one_line(&refusal.to_string()))?;
-            if let Some(advice) = refusal.advice() {
-                let before = if several { "\n      " } else { ": " };
-                write!(f, "{before}{}", one_line(&advice))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Refusals {}

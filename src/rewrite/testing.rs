@@ -150,6 +150,7 @@ fn request() -> ImportRequest {
         allow_other_runtime: false,
         state_root: None,
         bundle: None,
+        replace: false,
         root: None,
         ignore_rootfs: false,
         map_mounts: Vec::new(),
@@ -186,6 +187,7 @@ fn host() -> HostView {
         paths: BTreeMap::new(),
         runtime: Some("1.1.15".to_owned()),
         name_taken: false,
+        bundle_user: None,
         cgroup: CgroupView {
             mode: CgroupMode::V2,
             systemd: false,

@@ -17,16 +17,20 @@ pub enum Error {
         program: &'static str,
     },
     /// Not root.
-    #[error(
-        "only root can checkpoint and restore containers: CRIU needs it, so those of rootless podman cannot be, by nobody"
-    )]
+    #[error("only root can checkpoint and restore containers; those of rootless podman nobody can, as CRIU needs root")]
     NotRoot,
-    /// No runtime is installed, or none knows the container.
-    #[error("no container {id:?} (asked: {})", if .runtimes.is_empty() { "no runtime is installed" } else { .runtimes })]
+    /// No runtime at all is installed.
+    #[error("no container runtime is installed: none of {programs} was found in PATH")]
+    NoneInstalled {
+        /// The programs that were looked for.
+        programs: String,
+    },
+    /// No runtime knows the container.
+    #[error("no container {id:?} (asked: {runtimes})")]
     NotFound {
         /// The identifier.
         id: String,
-        /// The runtimes that were asked.
+        /// The runtimes that were asked, and those that are not installed.
         runtimes: String,
     },
     /// Several runtimes have a container of that name.
@@ -180,7 +184,9 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } | Self::NotRoot | Self::LxcCrashes { .. } => ErrorKind::Host,
+            Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::NotRoot | Self::LxcCrashes { .. } => {
+                ErrorKind::Host
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::BadId { .. }

@@ -215,6 +215,9 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// Sets the switches of a dump that this runtime gives CRIU whatever is asked.
     fn fix(&self, _: &mut DumpOptions) {}
 
+    /// Asks the program now for what [`Runtime::checkpoint`] has to know of it, which takes some hundredths of a second.
+    fn ask_ahead(&self) {}
+
     /// The command that dumps.
     ///
     /// # Errors
@@ -316,46 +319,78 @@ pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
 /// one that no runtime knows, which it may know by a name, or that is the engine's: that takes a tenth of a second.
 ///
 /// # Errors
-/// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do.
+/// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do, [`Error::NoneInstalled`] where there is
+/// none.
 pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
     need_root()?;
-    let kinds = container
-        .runtime
-        .map_or_else(|| RuntimeKind::DIRECT.to_vec(), |kind| vec![kind]);
-    let mut found = Vec::new();
-    let mut asked = Vec::new();
-    let mut collect = |kinds: &[RuntimeKind], found: &mut Vec<_>| {
-        for (kind, answer) in ask(kinds, container) {
-            match answer {
-                Err(Error::NotInstalled { .. }) if container.runtime.is_none() => continue,
-                Err(error) => return Err(error),
-                Ok((runtime, target)) => found.extend(target.map(|target| (runtime, target))),
-            }
-            asked.push(kind.name());
-        }
-        Ok(())
+    let mut search = Search {
+        container,
+        asked: Vec::new(),
+        missing: Vec::new(),
     };
-    collect(&kinds, &mut found)?;
-    if container.runtime.is_none()
-        && container.state_root.is_none()
-        && found.iter().all(|(_, target)| is_engine_s(target))
-    {
-        let mut engine_s = Vec::new();
-        collect(&[RuntimeKind::Podman], &mut engine_s)?;
+    if let Some(kind) = container.runtime {
+        let found = search.ask(&[kind])?;
+        return search.finish(found);
+    }
+    let mut found = search.ask(&RuntimeKind::DIRECT)?;
+    if container.state_root.is_none() && found.iter().all(|(_, target)| is_engine_s(target)) {
+        let engine_s = search.ask(&[RuntimeKind::Podman])?;
         if !engine_s.is_empty() {
             found = engine_s;
         }
     }
-    if found.len() > 1 {
-        return Err(Error::Ambiguous {
-            id: container.id.clone(),
-            runtimes: asked.join(", "),
-        });
+    search.finish(found)
+}
+
+/// A container, and the runtime that knows it.
+type Found = (Box<dyn Runtime>, Target);
+
+/// A search for a container.
+struct Search<'a> {
+    container: &'a ContainerRef,
+    /// Runtimes that answered.
+    asked: Vec<&'static str>,
+    /// Programs that are not installed.
+    missing: Vec<&'static str>,
+}
+
+impl Search<'_> {
+    /// Asks these runtimes. One that is not installed is no error unless it was named.
+    fn ask(&mut self, kinds: &[RuntimeKind]) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::new();
+        for (kind, answer) in ask(kinds, self.container) {
+            match answer {
+                Err(Error::NotInstalled { program }) if self.container.runtime.is_none() => self.missing.push(program),
+                Err(error) => return Err(error),
+                Ok((runtime, target)) => {
+                    self.asked.push(kind.name());
+                    found.extend(target.map(|target| (runtime, target)));
+                }
+            }
+        }
+        Ok(found)
     }
-    found.pop().ok_or_else(|| Error::NotFound {
-        id: container.id.clone(),
-        runtimes: asked.join(", "),
-    })
+
+    /// The one that was found.
+    fn finish(self, mut found: Vec<Found>) -> Result<Found, Error> {
+        let (id, asked, missing) = (
+            self.container.id.clone(),
+            self.asked.join(", "),
+            self.missing.join(", "),
+        );
+        if asked.is_empty() {
+            return Err(Error::NoneInstalled { programs: missing });
+        }
+        if found.len() > 1 {
+            return Err(Error::Ambiguous { id, runtimes: asked });
+        }
+        let runtimes = if missing.is_empty() {
+            asked
+        } else {
+            format!("{asked}; not installed: {missing}")
+        };
+        found.pop().ok_or(Error::NotFound { id, runtimes })
+    }
 }
 
 /// Containers are root's: what their runtimes say to others about their state directories is no help.

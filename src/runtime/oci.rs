@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -22,6 +23,8 @@ pub struct Oci {
     kind: RuntimeKind,
     program: PathBuf,
     state_root: Option<PathBuf>,
+    /// The flags of its command for checkpoints, once they are known.
+    checkpoint: OnceLock<Flags>,
 }
 
 /// What `state` prints.
@@ -47,6 +50,7 @@ impl Oci {
             kind,
             program,
             state_root: state_root.map(Path::to_owned),
+            checkpoint: OnceLock::new(),
         })
     }
 
@@ -56,6 +60,7 @@ impl Oci {
             kind,
             program,
             state_root: None,
+            checkpoint: OnceLock::new(),
         }
     }
 
@@ -99,6 +104,14 @@ impl Oci {
     fn flags(&self, subcommand: &str) -> Result<Flags, Error> {
         let help = checked(self.command(subcommand).arg("--help"))?;
         Ok(Flags::parse(&String::from_utf8_lossy(&help)))
+    }
+
+    fn checkpoint_flags(&self) -> Result<&Flags, Error> {
+        if let Some(flags) = self.checkpoint.get() {
+            return Ok(flags);
+        }
+        let flags = self.flags("checkpoint")?;
+        Ok(self.checkpoint.get_or_init(|| flags))
     }
 
     /// Its configuration: crun keeps a copy of its own, which stays right when the bundle's file is edited; runc reads the
@@ -200,10 +213,15 @@ impl Runtime for Oci {
         self.target(id, state).map(Some)
     }
 
+    fn ask_ahead(&self) {
+        // What is wrong is said where the flags are needed.
+        let _ = self.checkpoint_flags();
+    }
+
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
-        let flags = self.flags("checkpoint")?;
+        let flags = self.checkpoint_flags()?;
         let logs = logs(request.work, "dump.log");
-        let mut composer = Composer::new(self.kind.name(), &flags, self.logging("checkpoint", &logs, false));
+        let mut composer = Composer::new(self.kind.name(), flags, self.logging("checkpoint", &logs, false));
         let options = request.options;
         composer.value("--image-path", Some(request.images))?;
         composer.value("--work-path", Some(request.work))?;

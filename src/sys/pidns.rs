@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -83,14 +84,26 @@ pub fn outer_pid(neighbour: i32, inner: i32) -> Option<i32> {
     if fs::read_link("/proc/self/ns/pid").ok()? == namespace {
         return Some(inner);
     }
-    let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| {
-        let name = entry.ok()?.file_name();
-        name.to_str()?.parse::<i32>().ok()
-    });
-    pids.into_iter().find(|pid| {
+    all().find(|pid| {
         fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|of| of == namespace)
             && inner_pid(*pid).is_ok_and(|number| number == inner)
     })
+}
+
+/// A process whose root directory is `directory`; `None` where there is none.
+#[must_use]
+pub fn rooted_in(directory: &Path) -> Option<i32> {
+    let wanted = fs::metadata(directory).ok()?;
+    all().find(|pid| {
+        fs::metadata(format!("/proc/{pid}/root"))
+            .is_ok_and(|root| (root.dev(), root.ino()) == (wanted.dev(), wanted.ino()))
+    })
+}
+
+/// Every process that this one sees.
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// The last number of the line `NSpid:`, which has one for each level.

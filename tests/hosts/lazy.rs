@@ -8,13 +8,13 @@ use std::process::{Child, Output};
 use ckpt::archive::Indexed;
 
 use crate::container::{assert_counts, start, start_counter, status};
-use crate::support::{Cgroup, Host, Hosts, Tree, possible};
+use crate::support::{Cgroup, Host, Hosts, Tree};
 
 /// MiB of memory that take long enough to follow for something to happen meanwhile.
 const BIG: u32 = 512;
 
-fn one(cgroup: Cgroup, tree: Tree) -> Hosts {
-    Hosts::with(cgroup, tree, &["a"])
+fn one(cgroup: Cgroup, tree: Tree) -> Option<Hosts> {
+    Hosts::try_with(cgroup, tree, &["a"])
 }
 
 /// Starts `continuity.py`, which checks its memory all the time, as the container NAME.
@@ -83,6 +83,15 @@ fn assert_stopped(host: Host<'_>, name: &str, output: &Output) -> String {
     told
 }
 
+/// What is told of a lazy import in whose middle `action` is done, after which the container is gone.
+fn stopped_by(host: Host<'_>, action: &str) -> String {
+    export_big(host);
+    let child = follow_half(host, "lazy");
+    host.run(action);
+    let output = child.wait_with_output().expect("it ends");
+    assert_stopped(host, "lazy", &output)
+}
+
 fn assert_nothing_left(host: Host<'_>, name: &str) {
     assert_eq!(status(host, "runc", name), "", "the container is gone");
     host.run(&format!(
@@ -92,10 +101,7 @@ fn assert_nothing_left(host: Host<'_>, name: &str) {
 }
 
 fn memory_follows(cgroup: Cgroup, tree: Tree, runtime: &str) {
-    if !possible() {
-        return;
-    }
-    let hosts = one(cgroup, tree);
+    let Some(hosts) = one(cgroup, tree) else { return };
     let a = hosts.host("a");
     start_checked(a, runtime, "py", "--memory 64");
     a.run("ckpt export py -o /data/py.ckpt");
@@ -128,10 +134,9 @@ fn memory_follows_under_crun_with_criu_4_1() {
 
 #[test]
 fn tasks_that_fork_while_their_memory_follows_have_all_of_it() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     let options = "--base debian --rootfs overlay";
     start(
@@ -149,10 +154,9 @@ fn tasks_that_fork_while_their_memory_follows_have_all_of_it() {
 
 #[test]
 fn two_hundred_processes_are_restored_lazily() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     let count = "sh -c 'for i in $(seq 200); do sh -c \"while :; do sleep 1; done\" & done; exec sh /opt/workloads/counter.sh /count'";
     start(a, "runc", "many", "", count);
@@ -164,10 +168,9 @@ fn two_hundred_processes_are_restored_lazily() {
 
 #[test]
 fn a_user_namespace_is_refused_where_the_kernel_does_not_allow_it() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_counter(a, "runc", "c1", "--userns shifted");
     a.run("ckpt export c1 -o /data/c1.ckpt");
@@ -185,10 +188,9 @@ fn a_user_namespace_is_refused_where_the_kernel_does_not_allow_it() {
 
 #[test]
 fn a_lazily_restored_container_moves_on() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_checked(a, "runc", "py", "");
     let base = "--root /workloads/debian";
@@ -203,10 +205,9 @@ fn a_lazily_restored_container_moves_on() {
 
 #[test]
 fn one_archive_is_imported_twice_at_once() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_checked(a, "runc", "py", "--memory 128");
     a.run("ckpt export py -o /data/py.ckpt");
@@ -223,10 +224,9 @@ fn one_archive_is_imported_twice_at_once() {
 
 #[test]
 fn a_container_whose_memory_follows_is_not_exported() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     export_big(a);
     let child = follow_half(a, "lazy");
@@ -243,10 +243,9 @@ fn a_container_whose_memory_follows_is_not_exported() {
 
 #[test]
 fn a_killed_import_takes_its_container_along_and_can_be_repeated_at_once() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     export_big(a);
     let digest = a.run("sha256sum /data/big.ckpt");
@@ -266,10 +265,9 @@ fn a_killed_import_takes_its_container_along_and_can_be_repeated_at_once() {
 
 #[test]
 fn an_import_killed_at_every_moment_leaves_no_container_without_memory() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_counter(a, "runc", "c1", "");
     a.run("ckpt export c1 -o /data/c1.ckpt");
@@ -290,10 +288,9 @@ fn an_import_killed_at_every_moment_leaves_no_container_without_memory() {
 
 #[test]
 fn a_detached_import_goes_on_in_the_background_and_can_be_asked_how_far_it_is() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     export_big(a);
     let state = "ckpt import --status lazy --json | jq -r '.[0].state'";
@@ -329,10 +326,9 @@ fn a_detached_import_goes_on_in_the_background_and_can_be_asked_how_far_it_is() 
 
 #[test]
 fn a_detached_import_that_fails_before_the_container_runs_says_so() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_counter(a, "runc", "c1", "");
     a.run("ckpt export c1 --leave-running -o /data/c1.ckpt");
@@ -345,61 +341,37 @@ fn a_detached_import_that_fails_before_the_container_runs_says_so() {
 
 #[test]
 fn an_interrupted_import_takes_its_container_along() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
-    let a = hosts.host("a");
-    export_big(a);
-    let child = follow_half(a, "lazy");
-    a.run("pkill -INT -f '^ckpt import'");
-    let output = child.wait_with_output().expect("it ends");
-    let told = assert_stopped(a, "lazy", &output);
+    };
+    let told = stopped_by(hosts.host("a"), "pkill -INT -f '^ckpt import'");
     assert!(told.contains("stopped by a signal"), "{told}");
 }
 
 #[test]
 fn the_death_of_criu_s_daemon_ends_the_container() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
-    let a = hosts.host("a");
-    export_big(a);
-    let child = follow_half(a, "lazy");
-    a.run("pkill -KILL -x criu");
-    let output = child.wait_with_output().expect("it ends");
-    let told = assert_stopped(a, "lazy", &output);
+    };
+    let told = stopped_by(hosts.host("a"), "pkill -KILL -x criu");
     assert!(told.contains("CRIU's lazy-pages daemon ended too early"), "{told}");
 }
 
 #[test]
 fn the_death_of_the_guard_ends_the_container() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
-    let a = hosts.host("a");
-    export_big(a);
-    let child = follow_half(a, "lazy");
-    a.run("pkill -KILL -f 'ckpt lazy-guard'");
-    let output = child.wait_with_output().expect("it ends");
-    let told = assert_stopped(a, "lazy", &output);
+    };
+    let told = stopped_by(hosts.host("a"), "pkill -KILL -f 'ckpt lazy-guard'");
     assert!(told.contains("guards the container"), "{told}");
 }
 
 #[test]
 fn an_archive_cut_off_meanwhile_ends_the_container() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
-    let a = hosts.host("a");
-    export_big(a);
-    let child = follow_half(a, "lazy");
-    a.run("truncate -s 1M /data/big.ckpt; pkill -CONT -x criu");
-    let output = child.wait_with_output().expect("it ends");
-    let told = assert_stopped(a, "lazy", &output);
+    };
+    let told = stopped_by(hosts.host("a"), "truncate -s 1M /data/big.ckpt; pkill -CONT -x criu");
     assert!(
         told.contains("which holds a part of checkpoint/pages-1.img, cannot be read"),
         "{told}"
@@ -437,10 +409,9 @@ fn flip(archive: &Path, entry: &str, back: usize) -> usize {
 
 #[test]
 fn a_flipped_bit_met_lazily_ends_the_container_and_names_the_frame() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     export_big(a);
     let entry = "checkpoint/pages-1.img";
@@ -461,10 +432,9 @@ fn a_flipped_bit_met_lazily_ends_the_container_and_names_the_frame() {
 
 #[test]
 fn what_cannot_be_lazy_is_refused_with_the_reason() {
-    if !possible() {
+    let Some(hosts) = one(Cgroup::V1, Tree::Criu42) else {
         return;
-    }
-    let hosts = one(Cgroup::V1, Tree::Criu42);
+    };
     let a = hosts.host("a");
     start_counter(a, "runc", "c1", "");
     for (options, import, why) in [

@@ -249,9 +249,12 @@ fn lxc_dump_that_fails_at_any_phase_leaves_network_cgroups_and_mounts_as_they_we
     a.wait_until("! pgrep -x criu && ! pgrep -x lxc-checkpoint");
     assert_as_before("cut off: every ckpt is killed");
     for delay in (0..12).map(|step| Duration::from_millis(60 + step * 20)) {
-        let mut export = a.spawn("exec ckpt export c1 -o - --compress none | { sleep 0.4; cat > /dev/null; }");
+        // Nothing of the archive is read before the kill: however slow the machine is, no export ends well.
+        a.run("touch /data/hold");
+        let mut export =
+            a.spawn("exec ckpt export c1 -o - --compress none | { while [ -e /data/hold ]; do sleep 0.01; done; cat > /dev/null; }");
         std::thread::sleep(delay);
-        a.run("pkill -KILL -x ckpt || :");
+        a.run("pkill -KILL -x ckpt || :; rm /data/hold");
         let _ = export.wait();
         a.wait_until("! pgrep -x criu && ! pgrep -x lxc-checkpoint");
         assert_as_before("every ckpt is killed at any moment");

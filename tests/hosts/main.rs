@@ -28,6 +28,7 @@ mod podman;
 mod podman_kept;
 mod podman_refused;
 mod process;
+mod replace;
 mod safety;
 mod services;
 mod stream;

@@ -31,11 +31,11 @@ fn assert_runs(host: Host<'_>, runtime: &str, bundle: &str, name: &str) {
 /// Asserts that nothing is left of an export: no directory, temporary file, listening socket, process, lock.
 fn assert_nothing_left(host: Host<'_>) {
     let left = host.run(
-        "ls -A /var/lib/ckpt/work /var/tmp; ls -A /run/ckpt | grep -e session -e work || :\n\
+        "ls -A /var/tmp; ls -A /var/lib/ckpt/work /run/ckpt 2>/dev/null | grep -e session -e work- || :\n\
          ls -A /data | grep -v -e '^c1$' -e '^c1.tar.zst$' -e '^full$' -e '^said$' || :\n\
          awk '$4 == \"0A\" && $2 ~ /^0100007F/' /proc/net/tcp; pgrep -x criu || :; pgrep -x ckpt || :",
     );
-    assert_eq!(left, "/var/lib/ckpt/work:\n\n/var/tmp:", "left behind");
+    assert_eq!(left, "", "left behind");
 }
 
 fn assert_old(host: Host<'_>) {
@@ -55,7 +55,7 @@ fn assert_said(ran: &Ran, words: &[&str]) {
 fn killed(host: Host<'_>, program: &str, delay: Duration) -> Ran {
     host.attempt(&format!(
         "ckpt export c1 -o /data/c1.tar.zst --leave-running & ckpt=$!\n\
-         until ls /var/lib/ckpt/work/.ckpt-work-*/dump.log > /dev/null 2>&1 || ! kill -0 $ckpt; do sleep 0.002; done\n\
+         until ls /run/ckpt/.ckpt-work-*/dump.log > /dev/null 2>&1 || ! kill -0 $ckpt; do sleep 0.002; done\n\
          sleep {}; pkill -KILL -n -x {program}; wait $ckpt",
         delay.as_secs_f64()
     ))
@@ -75,10 +75,9 @@ fn assert_let_go(host: Host<'_>, runtime: &str) {
 /// Kills `program` at moments all over an export. CRIU runs code of its own in tasks: some moments are the end of a task,
 /// which ckpt must tell.
 fn program_killed(cgroup: Cgroup, runtime: &str, program: &str, moments: u32) {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(cgroup, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(cgroup, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, runtime, "200 2");
     let began = Instant::now();
@@ -153,10 +152,9 @@ fn crun_killed() {
 
 #[test]
 fn disk_full_in_the_middle_of_the_pages() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "120 1 0.05 noise");
     a.run(&format!(
@@ -185,10 +183,9 @@ const SLOW: &str = "import sys, time\n\
 
 #[test]
 fn a_slow_reader_of_a_pipe_costs_no_memory() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "320 2");
     std::fs::write(a.outside("/data/slow.py"), SLOW).expect("a script");
@@ -210,10 +207,9 @@ fn a_slow_reader_of_a_pipe_costs_no_memory() {
 
 #[test]
 fn a_reader_that_goes_away_in_the_middle_of_the_pages() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "200 1 0.05 noise");
     for bytes in ["1000000", "90000000"] {
@@ -232,10 +228,9 @@ fn a_reader_that_goes_away_in_the_middle_of_the_pages() {
 
 #[test]
 fn processes_that_fork_and_map_while_the_dump_begins() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     start(a, "runc", "c1", PYTHON, "python3 /opt/workloads/churn.py /count");
     a.wait_until("[ $(wc -l < /data/c1/rootfs/count) -ge 3 ]");
@@ -260,10 +255,9 @@ fn processes_that_fork_and_map_while_the_dump_begins() {
 
 #[test]
 fn two_hundred_processes() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a", "b"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a", "b"]);
+    };
     let (a, b) = (hosts.host("a"), hosts.host("b"));
     steady(a, "runc", "50 200 0.5");
     a.wait_until("[ $(ls /data/c1/rootfs/count.* | grep -vc gap) = 199 ]");
@@ -289,10 +283,9 @@ fn two_hundred_processes() {
 }
 
 fn shared_memory_moves(tree: Tree, cgroup: Cgroup, runtime: &str) {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(cgroup, tree, &["a", "b"]) else {
         return;
-    }
-    let hosts = Hosts::with(cgroup, tree, &["a", "b"]);
+    };
     let (a, b) = (hosts.host("a"), hosts.host("b"));
     start(a, runtime, "c1", PYTHON, "python3 /opt/workloads/shared.py /count");
     a.wait_until("[ $(wc -l < /data/c1/rootfs/count) -ge 3 ]");
@@ -341,10 +334,9 @@ const HALTING: &str = "import sys, time\n\
 
 #[test]
 fn a_container_that_is_left_running_does_not_wait_for_its_archive() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "64 1");
     std::fs::write(a.outside("/data/halting.py"), HALTING).expect("a script");
@@ -369,10 +361,9 @@ fn a_container_that_is_left_running_does_not_wait_for_its_archive() {
 
 #[test]
 fn disk_full_after_the_container_was_let_go() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "16 1 0.05 noise");
     // The last thing in an archive that is large enough is CRIU's log: there is no room for its end.
@@ -399,10 +390,9 @@ fn disk_full_after_the_container_was_let_go() {
 
 #[test]
 fn there_is_no_port_at_which_a_stranger_could_knock() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "64 2");
     a.run(
@@ -421,10 +411,9 @@ fn there_is_no_port_at_which_a_stranger_could_knock() {
 
 #[test]
 fn files_are_of_the_same_moment_as_memory() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     start(a, "runc", "c0", PYTHON, "python3 /opt/workloads/twice.py /file /count");
     a.wait_until("[ $(wc -l < /data/c0/rootfs/count) -ge 3 ]");
@@ -439,10 +428,9 @@ fn files_are_of_the_same_moment_as_memory() {
 
 #[test]
 fn files_are_taken_while_memory_streams() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a"]);
+    };
     let a = hosts.host("a");
     steady(a, "runc", "320 1");
     // More than is kept of files while memory is on its way: whoever takes them waits with the file open.
@@ -462,10 +450,9 @@ fn files_are_taken_while_memory_streams() {
 
 #[test]
 fn link_remapped_files_stream_too() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a", "b"]) else {
         return;
-    }
-    let hosts = Hosts::with(Cgroup::V1, Tree::Criu42, &["a", "b"]);
+    };
     let (a, b) = (hosts.host("a"), hosts.host("b"));
     let open = "echo held > /first; exec 3< /first; ln /first /second; rm /first; until false; do sleep 0.2; done";
     let command = format!("sh -c '{open} & exec sh /opt/workloads/counter.sh /count'");

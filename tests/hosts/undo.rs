@@ -61,7 +61,7 @@ fn a_dry_run_and_a_refusal_touch_nothing() {
         "c1",
         "--bind /data/src:/mnt/src --annotation org.criu.config=/data/criu.conf",
     );
-    a.run("ckpt export c1 -o /data/c1.tar.zst");
+    a.run("ckpt export c1 -o /data/c1.tar.zst; mkdir -p /var/lib/ckpt/work");
     let before = traces(a);
     let refused = a.attempt("ckpt import /data/c1.tar.zst --name c2");
     assert_eq!(refused.code, 8, "{}", refused.stderr);

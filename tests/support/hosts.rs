@@ -72,6 +72,16 @@ fn prepare() {
 }
 
 impl Hosts {
+    /// As [`up`](Self::up), where that is [`possible`].
+    pub fn try_up(cgroup: Cgroup) -> Option<Self> {
+        possible().then(|| Self::up(cgroup))
+    }
+
+    /// As [`with`](Self::with), where that is [`possible`].
+    pub fn try_with(cgroup: Cgroup, tree: Tree, names: &[&str]) -> Option<Self> {
+        possible().then(|| Self::with(cgroup, tree, names))
+    }
+
     /// Two hosts, `a` and `b`, with `ckpt` in their PATH.
     pub fn up(cgroup: Cgroup) -> Self {
         Self::with(cgroup, Tree::Criu42, &["a", "b"])

@@ -24,15 +24,6 @@ const TRIAL_LEVEL: i32 = 1;
 /// A piece that becomes shorter by less than this part of it is as good as noise: so much is the most that deflate loses.
 const WORTH: usize = 64;
 
-/// Whether all of it is zero.
-pub(in crate::archive) fn is_zero(bytes: &[u8]) -> bool {
-    /// As many as are looked at between two branches.
-    const STRIDE: usize = 1 << 10;
-    bytes
-        .chunks(STRIDE)
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-}
-
 /// Whether a sample of the piece has its values spread as noise has.
 fn is_even(piece: &[u8]) -> bool {
     if piece.len() < SAMPLE {
@@ -89,21 +80,6 @@ pub(in crate::archive) mod tests {
             (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
         };
         (0..length).map(|_| next()).collect()
-    }
-
-    #[test]
-    fn zeros_are_told_from_what_is_nearly_zero() {
-        for length in [0, 1, 1023, 1024, 1025, 1 << 20] {
-            let mut bytes = vec![0; length];
-            assert!(is_zero(&bytes), "{length}");
-            for at in [0, length / 2, length.saturating_sub(1)] {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = 0x80;
-                    assert!(!is_zero(&bytes), "{at} of {length}");
-                    bytes[at] = 0;
-                }
-            }
-        }
     }
 
     #[test]

@@ -246,7 +246,6 @@ pub(super) fn trailer(codec: Codec, frames: impl ExactSizeIterator<Item = (u32, 
 }
 
 pub use compression::{Compression, Level};
-pub(super) use guess::is_zero;
 pub(super) use gzip::{END_MEMBER as GZIP_END, parse_end_member};
 
 #[cfg(test)]

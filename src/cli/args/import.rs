@@ -100,6 +100,9 @@ struct FileArgs {
     /// Where the bundle is made, a new or empty directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     bundle: Option<PathBuf>,
+    /// Take the place of the bundle that an earlier import of this name left, if no container uses it any more
+    #[arg(long, conflicts_with = "bundle")]
+    replace: bool,
     /// The root file system: where a full one is put, or the files below the changes of a diff
     #[arg(long, visible_alias = "rootfs", value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = value::absolute())]
     root: Option<PathBuf>,
@@ -260,6 +263,7 @@ impl TryFrom<ImportArgs> for ImportRequest {
             allow_other_runtime: args.allow.allow_other_runtime,
             state_root,
             bundle: args.files.bundle,
+            replace: args.files.replace,
             root: args.files.root,
             ignore_rootfs: args.files.ignore_rootfs,
             map_mounts: once_each(args.files.map_mount)?,

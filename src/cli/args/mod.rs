@@ -102,12 +102,15 @@ pub enum ProgressArg {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Freeze a running container and write it into one archive
+    #[command(alias = "checkpoint")]
     Export(Box<ExportArgs>),
     /// Restore a container from an archive
+    #[command(alias = "restore")]
     Import(Box<ImportArgs>),
     /// Read a whole archive and check every byte of it
     Verify(VerifyArgs),
     /// Show what archives hold: container, host, processes, memory, files, sockets, mounts
+    #[command(alias = "show")]
     Inspect(InspectArgs),
     /// Show the memory of processes, and find texts in it
     Memory(MemoryArgs),

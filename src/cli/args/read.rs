@@ -232,6 +232,7 @@ impl CheckArgs {
             allow_other_runtime: false,
             state_root: self.runtime_root.clone(),
             bundle: self.bundle.clone(),
+            replace: false,
             root: self.root.clone(),
             ignore_rootfs: false,
             map_mounts: self.map_mount.clone(),

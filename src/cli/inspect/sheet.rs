@@ -5,7 +5,7 @@ use super::super::render::sheet::Sheet;
 use super::super::render::text;
 use super::inspection::Inspection;
 use super::{processes, sections};
-use crate::manifest::{BindMount, CgroupMode, Engine, FileType, Filesystem, Manifest, RootfsMode};
+use crate::manifest::{BindMount, CgroupMode, Engine, Filesystem, Manifest, RootfsMode};
 
 /// Directories whose entries are counted, not listed.
 const COUNTED: [&str; 2] = ["checkpoint/", "pre-checkpoint/"];
@@ -272,10 +272,7 @@ fn options(manifest: &Manifest) -> String {
 }
 
 fn bind_mount(mount: &BindMount) -> String {
-    let kind = match mount.file_type {
-        FileType::Directory => "directory",
-        FileType::File => "file",
-    };
+    let kind = mount.file_type;
     let content = mount
         .entry
         .as_ref()

@@ -4,6 +4,7 @@
 //! is never answered otherwise, and the connection stays open: see the parent module for why.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -31,8 +32,9 @@ pub trait PageSource {
     /// Where they are not there, or not what they should be.
     fn read(&self, pages_id: u32, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), SourceError>;
 
-    /// Says that what follows `offset` is likely to be asked for next.
-    fn expect(&self, _pages_id: u32, _offset: u64) {}
+    /// Says which bytes were asked for, and so what is likely to be asked for next: where a task waits for a single page
+    /// what lies around it, otherwise, in the background, what follows.
+    fn asked(&self, _pages_id: u32, _bytes: Range<u64>) {}
 }
 
 /// What a request was.
@@ -148,7 +150,7 @@ impl<S: PageSource> PageServer<S> {
         if !self.send(stop)? {
             return Ok(Turn::Stopped);
         }
-        self.source.expect(pages_id, offset + pages * PAGE_SIZE);
+        self.source.asked(pages_id, offset..offset + pages * PAGE_SIZE);
         Ok(Turn::Pages(pages))
     }
 

@@ -4,22 +4,20 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::limits::MAX_JSON;
 use crate::archive::{self, EntryAt, Frames, Indexed, Source};
-use crate::cgroup::CgroupRecord;
 use crate::criu::images::Pagemap;
 use crate::criu::lazy::{PageMap, PageSource, SourceError, eager_parts};
+use crate::criu::wire::PAGE_SIZE;
 use crate::criu::{self, Hook, ImageNetns};
 use crate::error::Error;
 use crate::foreign::Family;
 use crate::import::Opened;
-use crate::lxc;
-use crate::manifest::Manifest;
-use crate::process::{FILES_JSON, Listing};
+use crate::import::small::Small;
 use crate::request::{ImportRequest, Input};
 use crate::rewrite::apply::ContentsError;
 use crate::rewrite::{self, Spec, Step};
@@ -37,11 +35,7 @@ const AHEAD_FRAMES: usize = 8;
 pub(in crate::import) struct LazyArchive<'a> {
     path: PathBuf,
     frames: Arc<Frames>,
-    manifest: Manifest,
-    spec: Spec,
-    cgroups: Option<CgroupRecord>,
-    listing: Option<Listing>,
-    lxc: Option<lxc::Source>,
+    small: Small,
     threads: NonZeroUsize,
     map: PageMap,
     pages: HashMap<u32, EntryAt>,
@@ -78,42 +72,20 @@ impl<'a> LazyArchive<'a> {
                 why: "the archive is incremental: its memory is in several archives",
             });
         }
-        let spec = archive.read("spec.dump", MAX_JSON)?;
-        let spec = Spec::parse(&spec).map_err(rewrite::Error::from)?;
-        if has_user_namespace(&spec) && !open_to_user_namespaces() {
+        let small = Small::read(manifest, |name, limit| {
+            let there = frames.entry(name).map(|_| archive.read(name, limit));
+            Ok(there.transpose()?)
+        })?;
+        if has_user_namespace(&small.spec) && !open_to_user_namespaces() {
             return Err(Error::NotLazy {
                 why: "the container has a user namespace, from which this host allows no userfaultfd \
                       (sysctl vm.unprivileged_userfaultfd=1 does)",
             });
         }
-        let cgroups = frames
-            .entry("cgroup.json")
-            .map(|_| archive.read("cgroup.json", MAX_JSON))
-            .transpose()?;
-        let cgroups = cgroups.map(|text| CgroupRecord::from_json(&text)).transpose()?;
-        let listing = frames
-            .entry(FILES_JSON)
-            .map(|_| archive.read(FILES_JSON, MAX_JSON))
-            .transpose()?;
-        let listing = listing.map(|text| Listing::from_json(&text)).transpose();
-        let listing = listing.map_err(crate::runtime::Error::from)?;
-        let get = |name: &str, limit| {
-            let there = frames.entry(name).map(|_| archive.read(name, limit));
-            Ok(there.transpose()?)
-        };
-        let lxc = crate::import::lxc::source(&manifest, get)?;
-        let cgroups = match (&lxc, cgroups) {
-            (Some(source), None) => crate::import::lxc::cgroups(source, get)?,
-            (_, cgroups) => cgroups,
-        };
         Ok(Self {
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             frames,
-            manifest,
-            spec,
-            cgroups,
-            listing,
-            lxc,
+            small,
             threads: request.threads,
             map: PageMap::default(),
             pages: HashMap::new(),
@@ -205,24 +177,8 @@ impl rewrite::Contents for LazyArchive<'_> {
 }
 
 impl Opened for LazyArchive<'_> {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    fn cgroups(&self) -> Option<&CgroupRecord> {
-        self.cgroups.as_ref()
-    }
-
-    fn listing(&self) -> Option<&Listing> {
-        self.listing.as_ref()
-    }
-
-    fn lxc(&self) -> Option<&lxc::Source> {
-        self.lxc.as_ref()
+    fn small(&self) -> &Small {
+        &self.small
     }
 
     fn memory(&mut self) -> Option<Memory> {
@@ -302,9 +258,14 @@ impl PageSource for ArchivePages {
         Ok(())
     }
 
-    fn expect(&self, pages_id: u32, offset: u64) {
-        if let Some(entry) = self.pages.get(&pages_id) {
-            self.frames.ahead(*entry, offset, AHEAD_FRAMES);
+    fn asked(&self, pages_id: u32, bytes: Range<u64>) {
+        let Some(entry) = self.pages.get(&pages_id) else {
+            return;
+        };
+        if bytes.end - bytes.start == PAGE_SIZE {
+            self.frames.around(*entry, bytes.start);
+        } else {
+            self.frames.ahead(*entry, bytes.end, AHEAD_FRAMES);
         }
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn look(inputs: Inputs<'_>, config: Option<&PodmanConfig>) -> Result<
         paths: Default::default(),
         runtime: lower.and_then(|runtime| runtime.version().ok()),
         name_taken: false,
+        bundle_user: None,
         cgroup: describe::cgroup_view()?,
         base: None,
     };

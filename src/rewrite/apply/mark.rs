@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use super::remove;
 use super::undo::{UndoFailure, unmount_below};
+use super::{remove, replace};
+use crate::rewrite::layout::Layout;
 
 /// The file's name in the bundle.
 const MARK: &str = ".ckpt-import";
@@ -42,16 +43,19 @@ impl Mark {
     }
 }
 
-/// Empties the bundle of an import that was killed. Any other directory, one without a mark or with a living owner, is left
-/// as it is. Returns what could not be taken away.
+/// Empties the bundle of an import that was killed, and gives the one its place back that it replaced. Any other directory, one
+/// without a mark or with a living owner, is left as it is. Returns what could not be taken away.
 #[must_use]
 pub fn clear_abandoned(bundle: &Path) -> Vec<UndoFailure> {
-    let Some(_lock) = lock_abandoned(bundle) else {
-        return Vec::new();
-    };
     let mut failures = Vec::new();
-    unmount_below(bundle, &mut failures);
-    failures.extend(remove::inside(bundle));
+    if let Some(_lock) = lock_abandoned(bundle) {
+        unmount_below(bundle, &mut failures);
+        failures.extend(remove::inside(bundle));
+    }
+    if failures.is_empty() {
+        let aside = Layout::at(bundle.to_owned()).aside();
+        failures.extend(replace::put_back(bundle, &aside));
+    }
     failures
 }
 

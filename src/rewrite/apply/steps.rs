@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 
 use super::undo::{Made, Undo};
-use super::{Contents, Fault, owners, put_files};
+use super::{Contents, Fault, owners, put_files, replace};
 use crate::capture::DELETED_FILES;
 use crate::manifest::FileType;
 use crate::rewrite::plan::{FileContent, Owner, Plan, Step};
@@ -39,6 +39,7 @@ impl Run<'_, '_> {
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Fault> {
         self.contents.proceed(step).map_err(Fault::Stopped)?;
         match step {
+            Step::SetAside { path, aside } => self.set_aside(path, aside),
             Step::MakeBundle { path, mode } => self.make_bundle(path, *mode),
             Step::NewNetns { pin } => self.new_netns(pin),
             Step::MakeCgroup { directories, .. } => directories.iter().try_for_each(|path| self.make_cgroup(path)),
@@ -90,6 +91,19 @@ impl Run<'_, '_> {
             | Step::AppendLog { .. }
             | Step::ChangeRootfs { .. } => Ok(()),
         }
+    }
+
+    fn set_aside(&mut self, path: &Path, aside: &Path) -> Result<(), Fault> {
+        // One that an import left which was killed when its container ran already: it was to be removed then.
+        if let Some(failure) = replace::remove(aside).into_iter().next() {
+            return Err(Fault::std("remove", aside)(failure.source));
+        }
+        rustix::fs::rename(path, aside).map_err(Fault::io("set aside", path))?;
+        self.undo.note(Made::Aside {
+            path: path.to_owned(),
+            aside: aside.to_owned(),
+        });
+        Ok(())
     }
 
     fn make_bundle(&mut self, path: &Path, mode: u32) -> Result<(), Fault> {

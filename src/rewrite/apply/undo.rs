@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::mark::Mark;
-use super::remove;
+use super::{remove, replace};
 use crate::event::{Event, Events};
 use crate::mounts::MountTable;
 
@@ -21,7 +21,7 @@ pub enum Made {
     Inside(PathBuf),
     /// A file.
     File(PathBuf),
-    /// A file that made room for one of the archive's.
+    /// A file that made room for one of the archive's, or a bundle for a new one.
     Aside {
         /// Where it was.
         path: PathBuf,
@@ -91,10 +91,9 @@ impl<'a> Undo<'a> {
     pub(super) fn disarm(mut self) {
         self.unmark();
         for made in std::mem::take(&mut self.made) {
-            if let Made::Aside { aside, .. } = made
-                && let Err(error) = std::fs::remove_file(&aside)
-            {
-                let message = format!("a replaced file stays as {}: {error}", aside.display());
+            let Made::Aside { aside, .. } = made else { continue };
+            for failure in replace::remove(&aside) {
+                let message = format!("what was replaced stays as {}: {failure}", aside.display());
                 self.events.emit(Event::Warning { message });
             }
         }

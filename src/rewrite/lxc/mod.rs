@@ -23,10 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use change::{Change, File, Need, Note};
 pub use paths::is_vouched_for;
-pub use refusal::{Refusal, Refusals};
+pub use refusal::Refusal;
 pub use request::{Home, InterfaceRequest, LxcRequest, PathMap};
 
 use crate::lxc::{Config, Effective, Fstab, Included, Kind, keys};
+use crate::rewrite::refusal::Refusals;
 use editor::Editor;
 
 /// What is rewritten.
@@ -170,7 +171,8 @@ impl<'a> Rewriter<'a> {
     }
 
     fn finish(self) -> Result<Rewritten, Refusals> {
-        if let Some(refusals) = Refusals::collect(self.refusals) {
+        let refused = self.refusals.into_iter().map(Into::into).collect();
+        if let Some(refusals) = Refusals::collect(refused) {
             return Err(refusals);
         }
         let (config, mut changes) = self.editor.finish();

@@ -1,14 +1,10 @@
 //! Everything that keeps an LXC configuration from being rewritten, all at once, each with what to do about it.
 
-use std::fmt;
-
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
-
 use super::change::{File, Need};
 use super::paths::clean;
 use crate::error::ErrorKind;
 use crate::lxc::Finding;
-use crate::rewrite::refusal::{one_line, quoted};
+use crate::rewrite::refusal::quoted;
 
 /// One reason why a configuration is not rewritten.
 ///
@@ -222,16 +218,6 @@ impl Refusal {
     }
 }
 
-impl Serialize for Refusal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Refusal", 3)?;
-        fields.serialize_field("exit_code", &self.kind().exit_code())?;
-        fields.serialize_field("message", &self.to_string())?;
-        fields.serialize_field("advice", &self.advice())?;
-        fields.end()
-    }
-}
-
 fn lacking(need: &Need) -> String {
     match need {
         Need::Path(path) => format!("the configuration needs {path:?}, which is not on this host"),
@@ -261,46 +247,3 @@ fn has(known: &[String]) -> String {
         format!("; it has {}", known.join(", "))
     }
 }
-
-/// Every reason why a configuration is not rewritten; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusals(Vec<Refusal>);
-
-impl Refusals {
-    /// Collects refusals; `None` when there are none.
-    #[must_use]
-    pub fn collect(refusals: Vec<Refusal>) -> Option<Self> {
-        (!refusals.is_empty()).then_some(Self(refusals))
-    }
-
-    /// The refusals, in the order they were met.
-    pub fn iter(&self) -> impl Iterator<Item = &Refusal> {
-        self.0.iter()
-    }
-
-    /// The class of the whole: a wrong archive or request first, then policy.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        let has = |kind: &ErrorKind| self.0.iter().any(|refusal| refusal.kind() == *kind);
-        let order = [ErrorKind::Archive, ErrorKind::Usage];
-        order.into_iter().find(has).unwrap_or(ErrorKind::Policy)
-    }
-}
-
-impl fmt::Display for Refusals {
-    /// A line for each refusal, followed by its advice.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        let things = if count == 1 { "thing stands" } else { "things stand" };
-        write!(f, "{count} {things} in the way of importing this LXC container")?;
-        for refusal in &self.0 {
-            write!(f, "\n  - {}", one_line(&refusal.to_string()))?;
-            if let Some(advice) = refusal.advice() {
-                write!(f, "\n      {}", one_line(&advice))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Refusals {}

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Owner, Planner, Step, Warning};
 use crate::manifest::RootfsMode;
 use crate::rewrite::host::PathKind;
+use crate::rewrite::layout::CONTAINERS_DIR;
 use crate::rewrite::refusal::Refusal;
 use crate::rewrite::spec::{namespaces, root};
 
@@ -25,6 +26,10 @@ impl Planner<'_> {
         let path = self.layout.bundle().to_owned();
         let problem = match self.look(&path) {
             None | Some(PathKind::Missing | PathKind::EmptyDirectory) => None,
+            Some(PathKind::Directory) if self.request.replace && path.starts_with(CONTAINERS_DIR) => {
+                self.set_aside(&path);
+                None
+            }
             Some(PathKind::Directory) => Some("is not empty"),
             Some(_) => Some("is no directory"),
         };
@@ -36,6 +41,18 @@ impl Planner<'_> {
         }
         let mode = if user_namespace { PASSABLE_MODE } else { PRIVATE_MODE };
         self.steps.push(Step::MakeBundle { path, mode });
+    }
+
+    /// Makes room where an earlier import left a bundle.
+    fn set_aside(&mut self, bundle: &Path) {
+        if let Some(pid) = self.host.and_then(|host| host.bundle_user) {
+            let path = bundle.to_owned();
+            return self.refuse(Refusal::BundleUsed { path, pid });
+        }
+        self.steps.push(Step::SetAside {
+            path: bundle.to_owned(),
+            aside: self.layout.aside(),
+        });
     }
 
     pub(super) fn plan_rootfs(&mut self) {

@@ -38,10 +38,7 @@ impl Planner<'_> {
         };
         let rewritten = match lxc::rewrite(source, &request) {
             Ok(rewritten) => rewritten,
-            Err(refusals) => {
-                let refused: Vec<_> = refusals.iter().cloned().map(Refusal::Lxc).collect();
-                return self.refusals.extend(refused);
-            }
+            Err(refusals) => return self.refusals.extend(refusals.into_inner()),
         };
         self.check_needs(&rewritten, inputs.here);
         self.judge_rewritten(&rewritten, &inputs.here.includes, inputs.here.major);
@@ -78,6 +75,11 @@ impl Planner<'_> {
         let networks = "--link, --veth and --hwaddr change its interfaces";
         let flags = [
             (request.bundle.is_some(), "--bundle", container),
+            (
+                request.replace,
+                "--replace",
+                "`lxc-destroy -n NAME` removes a container that is no longer needed",
+            ),
             (request.netns != Netns::Keep, "--netns", networks),
             (
                 request.console_socket.is_some(),

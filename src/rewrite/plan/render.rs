@@ -1,11 +1,11 @@
 //! A plan as text for people and as JSON for machines. Strings and values only: the caller prints.
 
-use std::path::Path;
+use std::path::{Display, Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{FileContent, Plan, RestoreCommand, Step};
-use crate::manifest::FileType;
+use super::{FileContent, Owner, Plan, RestoreCommand, Step};
+use crate::rewrite::host::Limit;
 use crate::rewrite::spec::Change;
 
 /// Longest value of a change that a line shows whole, characters.
@@ -70,23 +70,20 @@ impl Plan {
     }
 }
 
-fn shown(path: &Path) -> std::path::Display<'_> {
+fn shown(path: &Path) -> Display<'_> {
     path.display()
 }
 
 /// A step in one line.
 fn describe(step: &Step) -> String {
     match step {
+        Step::SetAside { path, .. } => format!(
+            "set the bundle {} of an earlier import aside, and remove it when the container runs",
+            shown(path)
+        ),
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
-        Step::MakeCgroup { path, directories } => {
-            let hierarchies = if directories.len() == 1 {
-                "hierarchy"
-            } else {
-                "hierarchies"
-            };
-            format!("make room for the cgroup {path} in {} {hierarchies}", directories.len())
-        }
+        Step::MakeCgroup { path, directories } => describe_cgroup(path, directories.len()),
         Step::ExtractRootfs { entry, path } => format!("extract {entry} to {}", shown(path)),
         Step::OverlayRootfs {
             entry,
@@ -94,66 +91,33 @@ fn describe(step: &Step) -> String {
             upper,
             merged,
             ..
-        } => format!(
-            "extract {entry} to {} and mount it over {} at {}",
-            shown(upper),
-            shown(lower),
-            shown(merged)
-        ),
+        } => describe_overlay(entry, [lower, upper, merged].map(|path| shown(path))),
         Step::UseRootfs { path } => format!("use the root file system {} as it is", shown(path)),
         Step::MakeShm { path, options, entry } => describe_shm(path, options, entry.as_deref()),
         Step::PutMount {
             destination,
             entry,
-            file_type,
+            file_type: kind,
             origin,
             ..
-        } => {
-            let kind = if *file_type == FileType::Directory {
-                "directory"
-            } else {
-                "file"
-            };
-            format!(
-                "extract {entry}, the {kind} mounted at {destination}, to {}",
-                shown(origin)
-            )
-        }
+        } => format!(
+            "extract {entry}, the {kind} mounted at {destination}, to {}",
+            shown(origin)
+        ),
         Step::MakeFile {
             destination,
             origin,
             content,
             ..
-        } => {
-            let content = match content {
-                FileContent::Text(text) if text.is_empty() => "empty".to_owned(),
-                FileContent::Text(_) => "anew".to_owned(),
-                FileContent::CopyOf(path) => format!("as a copy of {}", shown(path)),
-            };
-            format!("make {}, mounted at {destination}, {content}", shown(origin))
-        }
+        } => describe_file(destination, origin, content),
         Step::UseMount { destination, origin } => format!("mount {} of this host at {destination}", shown(origin)),
         Step::PlaceImages {
             path,
             owner,
             external_netns,
-        } => {
-            let owner = owner.map_or_else(String::new, |owner| {
-                format!(", readable by {}:{}", owner.uid, owner.gid)
-            });
-            let netns = if *external_netns {
-                ", with the network namespace from outside"
-            } else {
-                ""
-            };
-            format!("put CRIU's images into {}{owner}{netns}", shown(path))
-        }
-        Step::WriteFstab { path } => format!("write {}", shown(path)),
-        Step::PutFiles { entry, files, .. } => {
-            let files: Vec<String> = files.iter().map(|path| shown(path).to_string()).collect();
-            format!("put the files of {entry} at {}", files.join(", "))
-        }
-        Step::WriteConfig { path } => format!("write {}", shown(path)),
+        } => describe_images(path, *owner, *external_netns),
+        Step::WriteFstab { path } | Step::WriteConfig { path } => format!("write {}", shown(path)),
+        Step::PutFiles { entry, files, .. } => describe_files(entry, files),
         Step::Restore(command) => describe_restore(command),
         Step::PodmanRestore(command) => describe_podman(command),
         Step::FillVolume {
@@ -169,23 +133,55 @@ fn describe(step: &Step) -> String {
             interface,
             host,
             bridge,
-        } => {
-            let bridge = bridge
-                .as_ref()
-                .map_or_else(String::new, |bridge| format!("into the bridge {bridge} and "));
-            format!("bring {host}, this host's end of the container's {interface}, {bridge}up")
-        }
-        Step::ApplyLimits { limits } => {
-            let limit = |limit: &crate::rewrite::Limit| match limit.cgroup.as_str() {
-                "" => format!("{} = {}", limit.file, limit.value),
-                cgroup => format!("{cgroup}/{} = {}", limit.file, limit.value),
-            };
-            format!(
-                "set limits: {}",
-                limits.iter().map(limit).collect::<Vec<_>>().join(", ")
-            )
-        }
+        } => describe_link(interface, host, bridge.as_deref()),
+        Step::ApplyLimits { limits } => describe_limits(limits),
     }
+}
+
+fn describe_cgroup(path: &str, hierarchies: usize) -> String {
+    let noun = if hierarchies == 1 { "hierarchy" } else { "hierarchies" };
+    format!("make room for the cgroup {path} in {hierarchies} {noun}")
+}
+
+fn describe_overlay(entry: &str, [lower, upper, merged]: [Display<'_>; 3]) -> String {
+    format!("extract {entry} to {upper} and mount it over {lower} at {merged}")
+}
+
+fn describe_file(destination: &str, origin: &Path, content: &FileContent) -> String {
+    let content = match content {
+        FileContent::Text(text) if text.is_empty() => "empty".to_owned(),
+        FileContent::Text(_) => "anew".to_owned(),
+        FileContent::CopyOf(path) => format!("as a copy of {}", shown(path)),
+    };
+    format!("make {}, mounted at {destination}, {content}", shown(origin))
+}
+
+fn describe_images(path: &Path, owner: Option<Owner>, external_netns: bool) -> String {
+    let owner = owner.map_or_else(String::new, |Owner { uid, gid }| format!(", readable by {uid}:{gid}"));
+    let netns = if external_netns {
+        ", with the network namespace from outside"
+    } else {
+        ""
+    };
+    format!("put CRIU's images into {}{owner}{netns}", shown(path))
+}
+
+fn describe_files(entry: &str, files: &[PathBuf]) -> String {
+    let files: Vec<String> = files.iter().map(|path| shown(path).to_string()).collect();
+    format!("put the files of {entry} at {}", files.join(", "))
+}
+
+fn describe_link(interface: &str, host: &str, bridge: Option<&str>) -> String {
+    let bridge = bridge.map_or_else(String::new, |bridge| format!("into the bridge {bridge} and "));
+    format!("bring {host}, this host's end of the container's {interface}, {bridge}up")
+}
+
+fn describe_limits(limits: &[Limit]) -> String {
+    let words = limits.iter().map(|limit| match limit.cgroup.as_str() {
+        "" => format!("{} = {}", limit.file, limit.value),
+        cgroup => format!("{cgroup}/{} = {}", limit.file, limit.value),
+    });
+    format!("set limits: {}", words.collect::<Vec<_>>().join(", "))
 }
 
 fn describe_shm(path: &Path, options: &[String], entry: Option<&str>) -> String {
@@ -210,6 +206,23 @@ fn describe_podman(command: &super::PodmanCommand) -> String {
 }
 
 fn describe_restore(command: &RestoreCommand) -> String {
+    let (switches, values) = (switches(command), values(command));
+    let words: Vec<String> = switches.map(str::to_owned).chain(values).collect();
+    let with = if words.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", words.join(", "))
+    };
+    let runtime = if command.processes.is_some() {
+        "criu"
+    } else {
+        command.runtime
+    };
+    format!("{runtime} restores {}{with}", command.name)
+}
+
+/// The switches that are on.
+fn switches(command: &RestoreCommand) -> impl Iterator<Item = &'static str> {
     let options = &command.options;
     let switches = [
         ("tcp-established", options.tcp_established),
@@ -222,53 +235,28 @@ fn describe_restore(command: &RestoreCommand) -> String {
         ("no-pivot", options.no_pivot),
         ("systemd-cgroup", command.systemd_cgroup),
     ];
-    let mut words: Vec<String> = switches
+    switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| name)
+}
+
+/// The switches that have a value, with it.
+fn values(command: &RestoreCommand) -> Vec<String> {
+    let options = &command.options;
+    let word = |name: &str, word: &Option<String>| word.as_ref().map(|word| format!("{name}={word}"));
+    let path = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{name}={}", shown(path)));
+    let mut values: Vec<String> = word("manage-cgroups-mode", &options.manage_cgroups_mode)
         .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| name.to_owned())
         .collect();
-    words.extend(
-        options
-            .manage_cgroups_mode
-            .iter()
-            .map(|mode| format!("manage-cgroups-mode={mode}")),
-    );
-    words.extend(options.empty_ns.iter().map(|kind| format!("empty-ns={kind}")));
-    words.extend(
-        options
-            .lsm_profile
-            .iter()
-            .map(|profile| format!("lsm-profile={profile}")),
-    );
-    words.extend(
-        options
-            .lsm_mount_context
-            .iter()
-            .map(|context| format!("lsm-mount-context={context}")),
-    );
+    values.extend(options.empty_ns.iter().map(|kind| format!("empty-ns={kind}")));
+    values.extend(word("lsm-profile", &options.lsm_profile));
+    values.extend(word("lsm-mount-context", &options.lsm_mount_context));
     if let Some(processes) = &command.processes {
-        words.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
-        words.extend(processes.netns.iter().map(|netns| format!("netns={}", shown(netns))));
+        values.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
+        values.extend(path("netns", &processes.netns));
     }
-    words.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
-    words.extend(
-        command
-            .console_socket
-            .iter()
-            .map(|path| format!("console-socket={}", shown(path))),
-    );
-    words.extend(command.pid_file.iter().map(|path| format!("pid-file={}", shown(path))));
-    let with = if words.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", words.join(", "))
-    };
-    let runtime = if command.processes.is_some() {
-        "criu"
-    } else {
-        command.runtime
-    };
-    format!("{runtime} restores {}{with}", command.name)
+    values.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
+    values.extend(path("console-socket", &command.console_socket));
+    values.extend(path("pid-file", &command.pid_file));
+    values
 }
 
 fn describe_change(change: &Change) -> String {

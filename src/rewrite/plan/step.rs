@@ -24,6 +24,13 @@ pub struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
+    /// The bundle of an earlier import makes room. It is removed when this import has succeeded, and is back when it has not.
+    SetAside {
+        /// The bundle.
+        path: PathBuf,
+        /// Where it is meanwhile.
+        aside: PathBuf,
+    },
     /// The bundle directory, with the directories above it where they are missing.
     MakeBundle {
         /// The directory.

@@ -451,6 +451,26 @@ fn images_are_given_to_the_root_of_a_user_namespace() {
 }
 
 #[test]
+fn the_bundle_of_an_earlier_import_makes_room() {
+    let mut case = Case::plain();
+    case.request.replace = true;
+    assert!(matches!(case.plan().unwrap().steps[0], Step::MakeBundle { .. }));
+    case.at("/var/lib/ckpt/containers/web", PathKind::Directory);
+    let plan = case.plan().unwrap();
+    assert_eq!(
+        plan.steps[0],
+        Step::SetAside {
+            path: plan.bundle.clone(),
+            aside: "/var/lib/ckpt/containers/web~replaced".into(),
+        }
+    );
+    // What is not ckpt's is never replaced.
+    case.request.bundle = Some("/srv/web".into());
+    case.at("/srv/web", PathKind::Directory);
+    assert!(case.plan().is_err());
+}
+
+#[test]
 fn the_switches_of_the_dump_are_repeated() {
     let mut case = Case::plain();
     let dump = &mut case.manifest.options;
