@@ -89,11 +89,14 @@ impl<R: Read> Stream<R> {
         })
     }
 
-    /// Lets a thread of its own decompress, ahead of what is read.
+    /// Lets a thread of its own decompress, ahead of what is read. What is not compressed would only be copied once more.
     pub(super) fn ahead(self) -> Result<Self, Error>
     where
         R: Send + 'static,
     {
+        if self.codec == Codec::None {
+            return Ok(self);
+        }
         let ahead = Ahead::of(self.decoder).map_err(Error::from_io)?;
         Ok(Self {
             decoder: Decoder::Ahead(ahead),
