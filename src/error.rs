@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The class of an error: what the caller can do about it. Each has its exit code (`docs/exit-codes.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
     /// Something failed that no other class describes (exit code 1).
     Other,

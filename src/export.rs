@@ -65,7 +65,6 @@ pub fn export(request: &ExportRequest, events: &dyn Events, interrupted: Hook<'_
             looking(events);
             let (process, target) = runtime::find_process(process)?;
             processes::judge(&request.dump, &target)?;
-            processes::warn_of_restart(&process, request.dump.leave_running, events);
             running(request, (&process, &target, &target.id), events, interrupted)
         }
         Subject::Images {

@@ -247,7 +247,7 @@ pub fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Pla
         return podman::rehearse(request, candidate);
     }
     if manifest.runtime.name == rewrite::processes::RUNTIME {
-        return processes::rehearse(request, manifest, listing);
+        return processes::rehearse(request, manifest, listing, record);
     }
     let here = source.map(|source| lxc::host(request, source)).transpose()?;
     let cgroups = describe::summary(record);

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::manifest::DumpOptions;
+use crate::process::JournalStream;
 use crate::rewrite::lxc::{InterfaceRequest, PathMap};
 
 /// Which container, of which runtime.
@@ -51,6 +52,12 @@ pub struct ProcessRestore {
     /// In this network namespace, not in the host's: a path, or `new`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<PathBuf>,
+    /// In a session of its own: the one it was in is somebody else's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own_session: bool,
+    /// Connections to systemd's journal that are made anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub journal: Vec<JournalStream>,
 }
 
 /// Where an archive goes.

@@ -12,6 +12,7 @@
 mod apply;
 mod configured;
 mod directory;
+mod enable;
 mod expect;
 mod files;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 
 pub use apply::{Cause, Problem, Report, apply};
 pub use configured::{Configured, configured};
+pub use enable::enable_controllers;
 pub use expect::Expect;
 pub use hierarchy::{HostHierarchy, Membership, hierarchies, mode};
 pub use idset::{BadIdSet, IdSet};

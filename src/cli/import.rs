@@ -97,6 +97,9 @@ fn sentence(imported: &Imported) -> String {
     }
 }
 
+/// The state of this host after whatever failed before the first step.
+const UNTOUCHED: &str = "nothing was started or changed on this host";
+
 /// What failed, what state this host is in, and what to do.
 fn failure(request: &ImportRequest, error: &Error) -> Failure {
     let file = super::source_name(&request.input);
@@ -114,6 +117,10 @@ fn failure(request: &ImportRequest, error: &Error) -> Failure {
                 .state(Some(remains(&left)))
                 .advice(advice)
         }
+        // Everything that needs the archive's file comes before anything else is touched.
+        Error::Archive(error) => Failure::new(what, kind, error)
+            .state(Some(UNTOUCHED.to_owned()))
+            .advice(advice),
         other => Failure::new(what, kind, other).state(state(kind)).advice(advice),
     }
 }
@@ -134,7 +141,7 @@ fn state(kind: ErrorKind) -> Option<String> {
     match kind {
         // What became of the host is in the error itself, if anything did.
         ErrorKind::Other => None,
-        _ => Some("nothing was started or changed on this host".to_owned()),
+        _ => Some(UNTOUCHED.to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::parent::Parent;
 use super::processes::{self, Processes};
 use super::records::{self, Records};
 use crate::archive::{ArchivePath, Sink, Writer};
-use crate::cgroup;
+use crate::cgroup::{self, CgroupRecord};
 use crate::error::Error;
 use crate::foreign;
 use crate::host;
@@ -30,7 +30,8 @@ pub(super) struct Contents {
     spec: serde_json::Value,
     timestamp: u64,
     files: Files,
-    cgroup_of: Option<i32>,
+    /// Whose cgroups are recorded, and whether all that is in them is the container's.
+    cgroup_of: Option<(i32, bool)>,
     lxc: Vec<(&'static str, Vec<u8>)>,
     parent: Option<Parent>,
     processes: Option<Processes>,
@@ -92,7 +93,7 @@ impl Contents {
             spec: target.spec.clone(),
             timestamp,
             files,
-            cgroup_of: is_container.then_some(target.pid),
+            cgroup_of: Some((target.pid, is_container)),
             lxc: lxc::entries(target)?,
             parent,
             processes,
@@ -183,23 +184,30 @@ fn small_entries(
     manifest: &Manifest,
     spec: &serde_json::Value,
     records: &Records,
-    cgroup_of: Option<i32>,
+    cgroup_of: Option<(i32, bool)>,
 ) -> Result<(), Error> {
     add_json(writer, "ckpt.json", manifest)?;
     add(writer, "config.dump", &records.config)?;
     add_json(writer, "spec.dump", spec)?;
     add(writer, "bind.mounts", &mounts::bind::to_json(&manifest.bind_mounts)?)?;
     add(writer, "network.status", &records.network)?;
-    if let Some(pid) = cgroup_of {
-        let mounts = MountTable::of_self()?;
-        let subject = cgroup::Subject {
-            pid,
-            mounts: &mounts,
-            directories: Default::default(),
-        };
-        add(writer, "cgroup.json", &cgroup::record(&subject)?.to_json()?)?;
+    if let Some(record) = cgroup_of.map(cgroups).transpose()?.flatten() {
+        add(writer, "cgroup.json", &record.to_json()?)?;
     }
     Ok(())
+}
+
+fn cgroups((pid, is_container): (i32, bool)) -> Result<Option<CgroupRecord>, Error> {
+    let mounts = MountTable::of_self()?;
+    if !is_container {
+        return processes::cgroups(pid, &mounts);
+    }
+    let subject = cgroup::Subject {
+        pid,
+        mounts: &mounts,
+        directories: Default::default(),
+    };
+    Ok(Some(cgroup::record(&subject)?))
 }
 
 pub(super) fn add(writer: &mut Writer<Sink>, name: &str, content: &[u8]) -> Result<(), Error> {

@@ -163,9 +163,11 @@ impl Dump<'_> {
         }
         let report = archiving.finish(&self.target.id, &images, &dumped)?;
         let frozen = match commit.commit {
-            Some(_) => commit
-                .thaw(before, asked)
-                .map_err(|error| Error::Ending(error.into()))?,
+            Some(_) => {
+                self.tell_of_the_end();
+                let ended = commit.thaw(before, asked);
+                ended.map_err(|error| Error::Ending(error.into()))?
+            }
             None => dumped.frozen,
         };
         self.events.emit(Event::Frozen { duration: frozen });
@@ -183,6 +185,14 @@ impl Dump<'_> {
             waiting.cut = Some(Cut::make(&ends, &commit.links_record())?);
         }
         Ok(())
+    }
+
+    /// The archive is in place, and nothing but the kill is left.
+    fn tell_of_the_end(&self) {
+        if let Err(error) = self.runtime.about_to_end() {
+            let message = error.to_string();
+            self.events.emit(Event::Warning { message });
+        }
     }
 
     /// `--status-fd`: one byte when everything is dumped and the container waits for its archive.

@@ -1,15 +1,18 @@
 //! What an export of plain processes has beside that of a container: what stands in the way, told before anything is frozen, and
 //! the listing of the tree and its files, made when it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::capture::open_files;
+use crate::cgroup::{self, CgroupRecord, Hierarchy};
 use crate::error::Error;
-use crate::event::{Event, Events};
 use crate::manifest::{DumpOptions, Namespace};
+use crate::mounts::MountTable;
 use crate::process::{self, Asked, FileKind, Listing, Survey, Tree};
 use crate::request::ExportRequest;
-use crate::runtime::{self, Process, Target};
+use crate::runtime::{self, Target};
 use crate::sys::pidns;
 
 /// The listing of a tree that is about to be frozen.
@@ -55,6 +58,37 @@ impl Processes {
     }
 }
 
+/// The record of the cgroups that hold the tree and nothing else, as that of a unit does; `None` where there are none. The limits
+/// of a cgroup that others are in, too, are not the tree's to take along.
+pub(super) fn cgroups(pid: i32, mounts: &MountTable) -> Result<Option<CgroupRecord>, Error> {
+    let subject = cgroup::Subject {
+        pid,
+        mounts,
+        directories: BTreeMap::default(),
+    };
+    let mut record = match cgroup::record(&subject) {
+        // So many cgroups are below one that others are in.
+        Err(cgroup::Error::TooMuch { .. }) => return Ok(None),
+        record => record?,
+    };
+    let inside = Tree::of(pid).map_err(runtime::Error::from)?.pids();
+    record.hierarchies.retain(|hierarchy| is_own(hierarchy, &inside));
+    Ok((!record.hierarchies.is_empty()).then_some(record))
+}
+
+fn is_own(hierarchy: &Hierarchy, inside: &BTreeSet<i32>) -> bool {
+    if hierarchy.groups.is_empty() {
+        return false;
+    }
+    let directory = Path::new(&hierarchy.mount_point).join(hierarchy.path.as_str());
+    let groups = hierarchy.groups.iter().map(|group| directory.join(group.path.as_str()));
+    let mut members = groups.map(|group| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default());
+    members.all(|pids| {
+        let mut pids = pids.lines().filter_map(|pid| pid.parse().ok());
+        pids.all(|pid| inside.contains(&pid))
+    })
+}
+
 /// The paths of the files whose content travels; `None` where there are none.
 pub(super) fn travelling(listing: &Listing) -> Option<open_files::Chosen> {
     let paths = listing
@@ -88,14 +122,4 @@ pub(super) fn judge(options: &DumpOptions, target: &Target) -> Result<(), Error>
         return Ok(());
     }
     Err(runtime::Error::from(process::Error::Troubles(troubles)).into())
-}
-
-/// Tells what systemd will do about the end of the tree.
-pub(super) fn warn_of_restart(process: &Process, leave_running: bool, events: &dyn Events) {
-    if let (Some(restart), false) = (process.restart(), leave_running) {
-        let message = format!(
-            "systemd will start the unit anew when the dump has ended it (Restart={restart}): `systemctl stop` it then"
-        );
-        events.emit(Event::Warning { message });
-    }
 }

@@ -161,7 +161,9 @@ pub fn compare_cgroups(record: &CgroupRecord, here: &HostFacts) -> Check {
             .any(|known| crate::cgroup::counterpart(known) == name || known == name)
     };
     let missing: Vec<_> = wanted.iter().copied().filter(|name| !has(name)).collect();
-    let found = if missing.is_empty() {
+    let found = if wanted.is_empty() {
+        "no limits are set".to_owned()
+    } else if missing.is_empty() {
         wanted.join(" ")
     } else {
         format!("no {}", missing.join(" "))
@@ -427,7 +429,7 @@ mod tests {
 
     use super::*;
     use crate::host::{Capabilities, Program};
-    use crate::manifest::{Container, DumpOptions, FORMAT_VERSION, Filesystem, Host, Producer, RootfsMode, Runtime};
+    use crate::manifest::{Container, DumpOptions, FORMAT_VERSION, Filesystem, Host, Producer, Runtime};
 
     fn cpu() -> Cpu {
         crate::host::cpu::parse(include_str!("../../fixtures/proc/cpuinfo-amd"), 2440)
@@ -491,13 +493,7 @@ mod tests {
             options: DumpOptions::default(),
             namespaces: Vec::new(),
             bind_mounts: Vec::new(),
-            filesystem: Filesystem {
-                rootfs: RootfsMode::None,
-                base: None,
-                entry: None,
-                devshm: None,
-                volumes: BTreeMap::new(),
-            },
+            filesystem: Filesystem::default(),
             parent: None,
         }
     }

@@ -155,11 +155,11 @@ pub(super) mod tests {
     use super::*;
 
     /// A source of these images.
-    pub(crate) fn collected(images: &[(&str, Vec<u8>)]) -> Collected {
+    pub(crate) fn collected<N: AsRef<str>>(images: &[(N, Vec<u8>)]) -> Collected {
         let mut collected = Collected::new();
         for (name, content) in images {
             collected
-                .take(name, content.len() as u64, &mut content.as_slice())
+                .take(name.as_ref(), content.len() as u64, &mut content.as_slice())
                 .unwrap();
         }
         collected

@@ -2,22 +2,31 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::describe;
+use crate::cgroup::{self, CgroupRecord};
 use crate::criu::rpc::questions;
 use crate::error::Error;
 use crate::event::{Event, Events};
 use crate::manifest::Manifest;
-use crate::process::{self, FILES_JSON, Listing};
+use crate::mounts::MountTable;
+use crate::process::{self, FILES_JSON, JOURNAL, Listing};
 use crate::request::ImportRequest;
-use crate::rewrite::processes::{self, ProcessInputs, ProcessView};
+use crate::rewrite::processes::{self, OwnCgroup, ProcessInputs, ProcessView};
 use crate::rewrite::{self, CONTAINERS_DIR, HostView, Layout, PathKind, Plan};
 use crate::sys::programs;
 
 /// The plan of an import of processes; see [`super::rehearse`].
-pub(super) fn rehearse(request: &ImportRequest, manifest: &Manifest, listing: Option<&Listing>) -> Result<Plan, Error> {
+pub(super) fn rehearse(
+    request: &ImportRequest,
+    manifest: &Manifest,
+    listing: Option<&Listing>,
+    record: Option<&CgroupRecord>,
+) -> Result<Plan, Error> {
     let listing = listing.ok_or(Error::NoEntry { entry: FILES_JSON })?;
     let inputs = ProcessInputs {
         manifest,
@@ -31,8 +40,25 @@ pub(super) fn rehearse(request: &ImportRequest, manifest: &Manifest, listing: Op
         criu: programs::find("criu").and_then(|criu| questions::version(&criu).ok()),
         here: process::compare(listing),
         terminal: io::stdin().is_terminal(),
+        cgroup: own_cgroup(inputs, record)?,
+        journal: Path::new(JOURNAL).exists(),
     };
     Ok(processes::plan(inputs, &view).map_err(rewrite::Error::from)?)
+}
+
+/// The tree's cgroup, and whether it is there.
+fn own_cgroup(inputs: ProcessInputs<'_>, record: Option<&CgroupRecord>) -> Result<Option<OwnCgroup>, Error> {
+    if record.is_none() && inputs.request.cgroup_parent.is_none() {
+        return Ok(None);
+    }
+    let hierarchies = cgroup::hierarchies(&MountTable::of_self()?)?;
+    let limits = describe::summary(record).limits;
+    let here = describe::cgroup_view()?;
+    let own = OwnCgroup::of(inputs, record, limits, (&here, &hierarchies));
+    Ok(own.map(|own| OwnCgroup {
+        there: own.directories.iter().find(|directory| directory.is_dir()).cloned(),
+        ..own
+    }))
 }
 
 /// Removes the images of processes that run: unlike a container they need no bundle. What the importer named stays, empty.

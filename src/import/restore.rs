@@ -81,7 +81,7 @@ impl Finishing<'_> {
                         source,
                     )
                 })?,
-                Step::ApplyLimits { .. } => self.apply_limits(pid)?,
+                Step::ApplyLimits { .. } => self.apply_limits(pid, plan.is_of_processes())?,
                 _ => {}
             }
         }
@@ -89,9 +89,13 @@ impl Finishing<'_> {
         Ok(())
     }
 
-    fn apply_limits(&self, pid: i32) -> Result<(), Error> {
+    /// Controllers that no runtime has enabled on the way to a cgroup are enabled first.
+    fn apply_limits(&self, pid: i32, alone: bool) -> Result<(), Error> {
         let Some(record) = self.cgroups else { return Ok(()) };
         let target = TargetCgroups::of_process(&MountTable::of_self()?, pid, record)?;
+        if alone {
+            cgroup::enable_controllers(record, &target);
+        }
         let report = cgroup::apply(&cgroup::plan_apply(record, &target));
         for problem in &report.problems {
             self.events.emit(Event::Warning {
@@ -316,9 +320,9 @@ fn is_number_taken(error: &Error) -> bool {
     let Error::Criu(criu::Error::Ended { lines, .. }) = error else {
         return false;
     };
-    lines
-        .iter()
-        .any(|line| line.contains("Can't fork for") && line.contains("File exists"))
+    lines.iter().any(|line| {
+        (line.contains("Can't fork for") && line.contains("File exists")) || line.contains("intersects with pid")
+    })
 }
 
 impl From<&Restored> for Event {

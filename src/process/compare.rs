@@ -75,14 +75,18 @@ pub struct Here<'a> {
     pub files: Vec<Found<'a>>,
 }
 
+/// What has a number. ckpt itself may, and only until it ends.
+fn taken_by(pid: i32) -> Option<String> {
+    let own = i32::try_from(std::process::id()).is_ok_and(|own| own == pid);
+    let own = own.then(|| "this very ckpt (run it again, and it has another one)".to_owned());
+    own.or_else(|| proc::described(pid))
+}
+
 /// Compares a listing with this host.
 #[must_use]
 pub fn compare(listing: &Listing) -> Here<'_> {
     let numbers = listing.numbers();
-    let taken = numbers
-        .iter()
-        .filter_map(|pid| Some((*pid, proc::described(*pid)?)))
-        .collect();
+    let taken = numbers.iter().filter_map(|pid| Some((*pid, taken_by(*pid)?))).collect();
     let max: Option<i32> = fs::read_to_string(PID_MAX)
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -215,6 +219,8 @@ mod tests {
             root: own,
             tasks: tree.tasks(),
             files: Vec::new(),
+            journal: Vec::new(),
+            foreign_session: false,
         };
         let here = compare(&listing);
         assert!(here.taken.iter().any(|(pid, _)| *pid == own), "{here:?}");

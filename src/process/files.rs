@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::listing::{FileKind, Listing, OpenFile, Use, VERSION};
 use super::proc::Tree;
-use super::{Error, build_id};
+use super::{Error, build_id, outside};
 
 /// Largest file whose digest is taken, bytes: 16 MiB take some ten milliseconds.
 const MAX_DIGESTED: u64 = 16 << 20;
@@ -70,6 +70,8 @@ impl Survey {
             root: tasks.first().map_or(0, |root| root.pid),
             tasks,
             files,
+            journal: outside::journal_of(tree),
+            foreign_session: outside::is_in_another_session(tree),
         })
     }
 

@@ -6,14 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Error;
 use super::proc::{self, Process};
+use super::{Error, outside};
 use crate::mounts::MountTable;
 use crate::sys::programs;
 
 /// How deep below the root of a hierarchy a unit's cgroup is looked for: slices nest, as in
 /// `/system.slice/system-getty.slice/getty@tty1.service`.
 const DEPTH: usize = 6;
+
+/// What systemd is asked with.
+const SYSTEMCTL: &str = "systemctl";
 
 /// The root of a tree that is to be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +25,8 @@ pub struct Root {
     pub pid: i32,
     /// What the archive calls it.
     pub name: String,
-    /// What systemd will do when it is gone, where that is not nothing: the unit's `Restart=`.
-    pub restart: Option<String>,
+    /// The unit of systemd that it is the main process of.
+    pub unit: Option<String>,
 }
 
 /// The process with this number.
@@ -32,10 +35,11 @@ pub struct Root {
 /// [`Error::NoProcess`].
 pub fn by_pid(pid: i32) -> Result<Root, Error> {
     let process = Process::of(pid).map_err(|_| Error::NoProcess { pid })?;
+    let unit = outside::unit_of(pid).filter(|unit| main_process(unit) == Some(pid));
     Ok(Root {
         pid,
         name: container_name(&format!("{}-{pid}", process.name)),
-        restart: None,
+        unit,
     })
 }
 
@@ -45,8 +49,9 @@ pub fn by_pid(pid: i32) -> Result<Root, Error> {
 /// [`Error::NoUnit`] where it has none, [`Error::SeveralRoots`] where there is no telling which.
 pub fn by_unit(unit: &str) -> Result<Root, Error> {
     let name = container_name(unit);
-    if let Some((pid, restart)) = main_process(unit) {
-        return Ok(Root { pid, name, restart });
+    if let Some(pid) = main_process(unit) {
+        let unit = Some(unit.to_owned());
+        return Ok(Root { pid, name, unit });
     }
     let pids = in_cgroup(unit)?;
     let table = proc::all()?;
@@ -60,7 +65,7 @@ pub fn by_unit(unit: &str) -> Result<Root, Error> {
         [root] => Ok(Root {
             pid: root.pid,
             name,
-            restart: None,
+            unit: None,
         }),
         _ => Err(Error::SeveralRoots {
             unit: unit.to_owned(),
@@ -69,10 +74,10 @@ pub fn by_unit(unit: &str) -> Result<Root, Error> {
     }
 }
 
-/// What systemd says; `None` where it does not run, or knows no such process.
-fn main_process(unit: &str) -> Option<(i32, Option<String>)> {
-    let output = Command::new(programs::find("systemctl")?)
-        .args(["show", "--property=MainPID,Restart", "--"])
+/// The main process of a unit, as systemd says; `None` where it does not run, or knows no such process.
+fn main_process(unit: &str) -> Option<i32> {
+    let output = Command::new(programs::find(SYSTEMCTL)?)
+        .args(["show", "--property=MainPID", "--"])
         .arg(unit)
         .stdin(Stdio::null())
         .output()
@@ -80,15 +85,30 @@ fn main_process(unit: &str) -> Option<(i32, Option<String>)> {
     parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn parse(properties: &str) -> Option<(i32, Option<String>)> {
-    let property = |name: &str| {
-        properties
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+fn parse(properties: &str) -> Option<i32> {
+    let mut lines = properties.lines();
+    let pid: i32 = lines.find_map(|line| line.strip_prefix("MainPID="))?.parse().ok()?;
+    (pid > 0).then_some(pid)
+}
+
+/// Tells systemd that a unit is to end, without waiting for that: systemd then neither starts it anew when its processes are
+/// gone nor takes their end for a failure to be answered.
+///
+/// # Errors
+/// [`Error::Stop`] where systemd does not take it.
+pub fn stop(unit: &str) -> Result<(), Error> {
+    let mut command = Command::new(SYSTEMCTL);
+    command
+        .args(["stop", "--no-block", "--"])
+        .arg(unit)
+        .stdin(Stdio::null());
+    let said = match command.output() {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
     };
-    let pid: i32 = property("MainPID")?.parse().ok()?;
-    let restart = property("Restart").filter(|value| !value.is_empty() && *value != "no");
-    (pid > 0).then(|| (pid, restart.map(str::to_owned)))
+    let unit = unit.to_owned();
+    Err(Error::Stop { unit, said })
 }
 
 /// The processes in the cgroup of a unit, and in those below it.
@@ -175,10 +195,8 @@ mod tests {
 
     #[test]
     fn what_systemd_says() {
-        assert_eq!(parse("MainPID=0\nRestart=no\n"), None);
-        assert_eq!(parse("Restart=no\nMainPID=12\n"), Some((12, None)));
-        let restarted = Some((12, Some("on-failure".to_owned())));
-        assert_eq!(parse("MainPID=12\nRestart=on-failure\n"), restarted);
+        assert_eq!(parse("MainPID=0\n"), None);
+        assert_eq!(parse("MainPID=12\n"), Some(12));
         assert_eq!(parse(""), None);
     }
 

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, JournalStream};
 
 /// The version of the listing that this build writes and reads.
 pub(super) const VERSION: u32 = 1;
@@ -21,6 +21,12 @@ pub struct Listing {
     pub tasks: Vec<Task>,
     /// The files that they use, by path.
     pub files: Vec<OpenFile>,
+    /// Their connections to systemd's journal, which a restore makes anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub journal: Vec<JournalStream>,
+    /// They are in the session of a process outside, and get one of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign_session: bool,
 }
 
 /// A process. Numbers are those of its own PID namespace.
@@ -208,6 +214,8 @@ mod tests {
             root: tasks[0].pid,
             tasks,
             files: Vec::new(),
+            journal: Vec::new(),
+            foreign_session: false,
         }
     }
 

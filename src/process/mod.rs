@@ -5,9 +5,11 @@
 
 mod build_id;
 mod compare;
+mod descriptors;
 mod files;
 mod find;
 mod listing;
+mod outside;
 mod proc;
 mod sockets;
 mod trouble;
@@ -16,8 +18,9 @@ use std::io;
 
 pub use compare::{Difference, Found, Here, compare};
 pub use files::Survey;
-pub use find::{Root, by_pid, by_unit};
+pub use find::{Root, by_pid, by_unit, stop};
 pub use listing::{FileKind, Listing, OpenFile, Task, Use};
+pub use outside::{JOURNAL, JournalStream, is_in_another_session, journal_of, sends_datagrams};
 pub use proc::{Process, Tree};
 pub use trouble::{Asked, Trouble, troubles};
 
@@ -55,6 +58,14 @@ pub enum Error {
     /// What stands in the way of a dump, all of it.
     #[error("{}", list(.0))]
     Troubles(Vec<Trouble>),
+    /// systemd does not end a unit.
+    #[error("systemd does not take it that {unit} ends, and may start it anew: `systemctl stop {unit}` then: {said}")]
+    Stop {
+        /// The unit.
+        unit: String,
+        /// What it said.
+        said: String,
+    },
     /// The process table could not be read.
     #[error("reading {path}")]
     Proc {
@@ -83,7 +94,7 @@ impl Error {
             Self::SeveralRoots { .. } => ErrorKind::Usage,
             Self::Troubles(_) => ErrorKind::Dump,
             Self::Listing(_) | Self::Version { .. } => ErrorKind::Archive,
-            Self::Proc { .. } => ErrorKind::Other,
+            Self::Proc { .. } | Self::Stop { .. } => ErrorKind::Other,
         }
     }
 }

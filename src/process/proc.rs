@@ -184,7 +184,10 @@ pub(super) fn described(pid: i32) -> Option<String> {
             .collect::<String>()
     };
     let name = visible(name.trim_end());
-    Some(if command.is_empty() {
+    let ended = Process::of(pid).ok().filter(|process| process.state == 'Z');
+    Some(if let Some(Process { ppid, .. }) = ended {
+        format!("{name}, which has ended, but its parent, process {ppid}, has not waited for it")
+    } else if command.is_empty() {
         name
     } else {
         format!("{name}: {}", visible(&command))

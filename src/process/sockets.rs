@@ -21,9 +21,14 @@ const REQUEST_DUMP: u16 = 0x1 | 0x300;
 /// `NLMSG_DONE` and `NLMSG_ERROR`.
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// `UDIAG_SHOW_PEER`, and the attribute it makes: `UNIX_DIAG_PEER`.
-const SHOW_PEER: u32 = 4;
+/// `UDIAG_SHOW_NAME` and `UDIAG_SHOW_PEER`, and the attributes they make: `UNIX_DIAG_NAME`, `UNIX_DIAG_PEER`.
+const SHOW: u32 = 1 | 4;
+const NAME: u16 = 0;
 const PEER: u16 = 2;
+/// `SOCK_DGRAM`.
+const DATAGRAM: u8 = 2;
+/// Lengths of the head of an attribute.
+const ATTRIBUTE: usize = 4;
 /// Lengths of `struct nlmsghdr`, `struct unix_diag_req` and `struct unix_diag_msg`.
 const HEADER: usize = 16;
 const QUESTION: usize = 24;
@@ -47,16 +52,27 @@ fn in_table(table: &str) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The inode of each connected Unix socket in the network namespace of a process, with that of its peer. Nothing where the
-/// kernel does not tell: CRIU says it then, later.
-pub(super) fn unix_peers(pid: i32) -> BTreeMap<u32, u32> {
+/// A Unix socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct UnixSocket {
+    /// It sends datagrams.
+    pub(super) datagram: bool,
+    /// The name it is bound to; one that a listening socket has accepted has that one's.
+    pub(super) name: Option<Vec<u8>>,
+    /// The inode of the socket that it is connected to.
+    pub(super) peer: Option<u32>,
+}
+
+/// The Unix sockets in the network namespace of a process, by inode. Nothing where the kernel does not tell: CRIU says it
+/// then, later.
+pub(super) fn unix(pid: i32) -> BTreeMap<u32, UnixSocket> {
     let asked = File::open(format!("/proc/{pid}/ns/net")).and_then(|namespace| netns::within(namespace.as_fd(), ask));
     asked
         .inspect_err(|error| tracing::debug!(%error, "Unix sockets cannot be listed"))
         .unwrap_or_default()
 }
 
-fn ask() -> io::Result<BTreeMap<u32, u32>> {
+fn ask() -> io::Result<BTreeMap<u32, UnixSocket>> {
     let protocol = rustix::net::Protocol::from_raw(std::num::NonZeroU32::MIN.saturating_add(SOCK_DIAG - 1));
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -65,13 +81,13 @@ fn ask() -> io::Result<BTreeMap<u32, u32>> {
         Some(protocol),
     )?;
     rustix::net::send(&socket, &question(), SendFlags::empty())?;
-    let mut peers = BTreeMap::new();
+    let mut sockets = BTreeMap::new();
     let mut packet = vec![0; PACKET];
     loop {
         let (_, length) = rustix::net::recv(&socket, &mut packet[..], RecvFlags::empty())?;
         let bytes = packet.get(..length).unwrap_or_default();
-        if length == 0 || !take(bytes, &mut peers)? {
-            return Ok(peers);
+        if length == 0 || !take(bytes, &mut sockets)? {
+            return Ok(sockets);
         }
     }
 }
@@ -87,13 +103,13 @@ fn question() -> Vec<u8> {
     message.extend([AddressFamily::UNIX.as_raw() as u8, 0, 0, 0]);
     message.extend(u32::MAX.to_ne_bytes());
     message.extend(0_u32.to_ne_bytes());
-    message.extend(SHOW_PEER.to_ne_bytes());
+    message.extend(SHOW.to_ne_bytes());
     message.extend([0; 8]);
     message
 }
 
 /// Takes one packet; false when it was the last.
-fn take(mut bytes: &[u8], peers: &mut BTreeMap<u32, u32>) -> io::Result<bool> {
+fn take(mut bytes: &[u8], sockets: &mut BTreeMap<u32, UnixSocket>) -> io::Result<bool> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     while !bytes.is_empty() {
         let length = u32_at(bytes, 0).ok_or_else(bad)? as usize;
@@ -103,25 +119,31 @@ fn take(mut bytes: &[u8], peers: &mut BTreeMap<u32, u32>) -> io::Result<bool> {
             ERROR => return Err(bad()),
             _ => {}
         }
-        if let Some((inode, peer)) = peer(&message[HEADER..]) {
-            peers.insert(inode, peer);
-        }
+        sockets.extend(socket(&message[HEADER..]));
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(true)
 }
 
 /// `struct unix_diag_msg { u8 family; u8 type; u8 state; u8 pad; u32 ino; u32 cookie[2]; }` and its attributes.
-fn peer(message: &[u8]) -> Option<(u32, u32)> {
+fn socket(message: &[u8]) -> Option<(u32, UnixSocket)> {
     let inode = u32_at(message, 4)?;
+    let mut socket = UnixSocket {
+        datagram: message.get(1) == Some(&DATAGRAM),
+        ..UnixSocket::default()
+    };
     let mut attributes = message.get(ANSWER..)?;
-    loop {
-        let length = usize::from(u16_at(attributes, 0)?);
-        if u16_at(attributes, 2)? == PEER {
-            return Some((inode, u32_at(attributes, 4)?));
+    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
+        let length = usize::from(length).max(ATTRIBUTE);
+        let value = attributes.get(ATTRIBUTE..length)?;
+        match kind {
+            NAME => socket.name = Some(value.to_vec()),
+            PEER => socket.peer = u32_at(value, 0),
+            _ => {}
         }
-        attributes = attributes.get(length.next_multiple_of(4).max(4)..)?;
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
+    Some((inode, socket))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -154,19 +176,29 @@ mod tests {
             u32::try_from(file.metadata().unwrap().ino()).unwrap()
         };
         let own = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(unix_peers(own).get(&inode(&one)), Some(&inode(&other)));
+        let sockets = unix(own);
+        let found = &sockets[&inode(&one)];
+        assert_eq!((found.peer, found.datagram), (Some(inode(&other)), false));
+        assert_eq!(found.name, None);
     }
 
     #[test]
     fn what_is_cut_is_refused_or_empty_and_never_a_panic() {
         let mut message = vec![0; HEADER + ANSWER];
         message.extend([8, 0, 2, 0, 9, 0, 0, 0]);
+        message.extend([6, 0, 0, 0, b'/', b'x', 0, 0]);
         let length = message.len() as u32;
         message[..4].copy_from_slice(&length.to_ne_bytes());
         message[HEADER + 4] = 7;
-        let mut peers = BTreeMap::new();
-        assert!(take(&message, &mut peers).unwrap());
-        assert_eq!(peers, [(7, 9)].into());
+        message[HEADER + 1] = DATAGRAM;
+        let mut sockets = BTreeMap::new();
+        assert!(take(&message, &mut sockets).unwrap());
+        let found = UnixSocket {
+            datagram: true,
+            name: Some(b"/x".to_vec()),
+            peer: Some(9),
+        };
+        assert_eq!(sockets, [(7, found)].into());
         for cut in 1..message.len() {
             assert!(take(&message[..cut], &mut BTreeMap::new()).is_err(), "{cut}");
         }

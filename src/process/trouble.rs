@@ -4,15 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 
+use super::descriptors::{self, Descriptor};
 use super::proc::{self, Process, Tree};
-use super::{Error, sockets};
+use super::{Error, outside, sockets};
 use crate::host::{Capabilities, Capability};
 use crate::sys::pidns;
-
-/// Terminals in a tree's descriptors.
-const TERMINALS: [&str; 3] = ["/dev/pts/", "/dev/tty", "/dev/console"];
-/// The end of a pseudoterminal whose other end is a terminal.
-const MASTER: &str = "/dev/ptmx";
 
 /// What the caller wants of the dump.
 #[derive(Debug, Clone, Copy, Default)]
@@ -166,6 +162,9 @@ impl Trouble {
             Self::Itself { .. } => "export it from outside: from another session, or over ssh".to_owned(),
             Self::Kernel { .. } => "nothing can be done: only processes of programs can be dumped".to_owned(),
             Self::Container { .. } => "export the container by its name, with the runtime that runs it".to_owned(),
+            Self::NotLeader { session: 0, .. } => {
+                "start it with `setsid`: CRIU dumps no session that another PID namespace leads".to_owned()
+            }
             Self::NotLeader { session, leader, .. } => {
                 let leader = leader.as_ref().map_or_else(String::new, |_| format!("export that with --pid {session}, or "));
                 format!("{leader}start it with `setsid`, or give --shell-job: it then joins the session of whoever imports it")
@@ -201,7 +200,7 @@ pub fn troubles(tree: &Tree, asked: Asked) -> Result<Vec<Trouble>, Error> {
         return Ok(vec![trouble]);
     }
     let mut troubles = Vec::new();
-    troubles.extend(session(root, &table, asked));
+    troubles.extend(session(tree, root, &table, asked));
     for process in &tree.processes {
         troubles.extend(of_task(process, &table));
     }
@@ -230,9 +229,10 @@ fn is_elsewhere(pid: i32) -> bool {
     other_mounts && root(&pid.to_string()).ok() != root("self").ok()
 }
 
-fn session(root: &Process, table: &BTreeMap<i32, Process>, asked: Asked) -> Option<Trouble> {
-    // A session whose leader is in another PID namespace has the number 0.
-    (root.sid != root.pid && !asked.shell_job).then(|| Trouble::NotLeader {
+/// A tree that uses nothing of its session's terminal gets a session of its own at the restore.
+fn session(tree: &Tree, root: &Process, table: &BTreeMap<i32, Process>, asked: Asked) -> Option<Trouble> {
+    let bound = root.sid != root.pid && !outside::is_in_another_session(tree);
+    (bound && !asked.shell_job).then(|| Trouble::NotLeader {
         root: root.label(),
         session: root.sid,
         leader: table.get(&root.sid).map(Process::label),
@@ -265,40 +265,14 @@ fn can_dump_others() -> bool {
     Capabilities::parse(&status).is_none_or(|own| own.has(Capability::CapSysResource))
 }
 
-/// A descriptor of a process: its number, and what its link in /proc says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Descriptor {
-    pid: i32,
-    number: String,
-    target: String,
-}
-
-fn descriptors(pid: i32) -> Vec<Descriptor> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            Some(Descriptor {
-                pid,
-                number: entry.file_name().to_string_lossy().into_owned(),
-                target: fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned(),
-            })
-        })
-        .collect()
-}
-
 fn of_descriptors(tree: &Tree, table: &BTreeMap<i32, Process>, asked: Asked) -> Vec<Trouble> {
     let inside = tree.pids();
-    let own: Vec<Descriptor> = inside.iter().flat_map(|pid| descriptors(*pid)).collect();
+    let own = descriptors::of_tree(tree);
     let label = |pid: i32| table.get(&pid).map_or_else(|| pid.to_string(), Process::label);
     let mut troubles = Vec::new();
-    if !asked.shell_job
-        && !own
-            .iter()
-            .any(|descriptor| descriptor.target == MASTER || descriptor.target == "/dev/pts/ptmx")
-    {
-        let terminal = |target: &str| TERMINALS.iter().any(|prefix| target.starts_with(prefix));
+    if !asked.shell_job && !own.iter().any(Descriptor::is_master) {
         let mut seen = BTreeSet::new();
-        for found in own.iter().filter(|descriptor| terminal(&descriptor.target)) {
+        for found in own.iter().filter(|descriptor| descriptor.is_terminal()) {
             if seen.insert((found.pid, found.target.clone())) {
                 let (task, terminal) = (label(found.pid), found.target.clone());
                 troubles.push(Trouble::Terminal { task, terminal });
@@ -307,14 +281,10 @@ fn of_descriptors(tree: &Tree, table: &BTreeMap<i32, Process>, asked: Asked) -> 
     }
     let pipes: BTreeSet<&str> = own
         .iter()
+        .filter(|own| own.is_pipe())
         .map(|own| own.target.as_str())
-        .filter(|target| target.starts_with("pipe:"))
         .collect();
-    let shared = if pipes.is_empty() {
-        BTreeMap::new()
-    } else {
-        held_outside(&pipes, &inside, table)
-    };
+    let shared = descriptors::held_outside(&pipes, &inside, table);
     for found in &own {
         if let Some(other) = shared.get(found.target.as_str()) {
             troubles.push(Trouble::Pipe {
@@ -324,31 +294,9 @@ fn of_descriptors(tree: &Tree, table: &BTreeMap<i32, Process>, asked: Asked) -> 
             });
         }
     }
-    let sockets = own.iter().filter_map(|own| Some((own, inode(&own.target)?)));
+    let sockets = own.iter().filter_map(|own| Some((own, own.socket()?)));
     troubles.extend(of_sockets(&sockets.collect::<Vec<_>>(), &inside, table, asked));
     troubles
-}
-
-/// `socket:[123]`.
-fn inode(target: &str) -> Option<u32> {
-    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// Which process outside of the tree has each of these.
-fn held_outside<'a>(
-    wanted: &BTreeSet<&'a str>,
-    inside: &BTreeSet<i32>,
-    table: &BTreeMap<i32, Process>,
-) -> BTreeMap<&'a str, i32> {
-    let mut held = BTreeMap::new();
-    for pid in table.keys().filter(|pid| !inside.contains(pid)) {
-        for descriptor in descriptors(*pid) {
-            if let Some(known) = wanted.get(descriptor.target.as_str()) {
-                held.entry(*known).or_insert(*pid);
-            }
-        }
-    }
-    held
 }
 
 fn of_sockets(
@@ -374,20 +322,18 @@ fn of_sockets(
     if asked.ext_unix_sk {
         return troubles;
     }
-    let peers = sockets::unix_peers(first);
+    let sockets = sockets::unix(first);
     let known: BTreeSet<u32> = own.iter().map(|(_, inode)| *inode).collect();
+    let derived = |inode| outside::is_journal(inode, &sockets) || outside::is_named_datagram(inode, &sockets);
     let foreign: Vec<(&Descriptor, u32)> = own
         .iter()
-        .filter_map(|(descriptor, inode)| Some((*descriptor, *peers.get(inode)?)))
+        .filter(|(_, inode)| !derived(*inode))
+        .filter_map(|(descriptor, inode)| Some((*descriptor, sockets.get(inode)?.peer?)))
         .filter(|(_, peer)| *peer != 0 && !known.contains(peer))
         .collect();
     let names: Vec<String> = foreign.iter().map(|(_, peer)| format!("socket:[{peer}]")).collect();
     let wanted = names.iter().map(String::as_str).collect();
-    let holders = if names.is_empty() {
-        BTreeMap::new()
-    } else {
-        held_outside(&wanted, inside, table)
-    };
+    let holders = descriptors::held_outside(&wanted, inside, table);
     for ((descriptor, _), name) in foreign.iter().zip(&names) {
         troubles.push(Trouble::Socket {
             task: label(descriptor.pid),
@@ -401,6 +347,8 @@ fn of_sockets(
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
+
+    use rustix::pty::OpenptFlags;
 
     use super::*;
 
@@ -495,19 +443,33 @@ mod tests {
     }
 
     #[test]
-    fn as_root_one_that_leads_no_session_is_told_who_does() {
-        let child = Ended(
-            Command::new("sleep")
-                .arg("60")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
+    fn as_root_one_in_another_s_session_is_no_trouble_without_its_terminal() {
+        let mut command = Command::new("sleep");
+        command
+            .arg("60")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = Ended(command.spawn().unwrap());
+        assert_eq!(troubles_of(&child, Asked::default()), []);
+    }
+
+    #[test]
+    fn as_root_one_on_another_s_terminal_is_told_who_leads_its_session() {
+        let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        rustix::pty::unlockpt(&terminal).unwrap();
+        let name = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
+        let other = fs::File::open(name.to_str().unwrap()).unwrap();
+        let mut command = Command::new("sleep");
+        command
+            .arg("60")
+            .stdin(other)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = Ended(command.spawn().unwrap());
         let found = troubles_of(&child, Asked::default());
         assert!(
-            found.iter().any(|trouble| matches!(trouble, Trouble::NotLeader { .. })),
+            matches!(&found[..], [Trouble::NotLeader { .. }, Trouble::Terminal { .. }]),
             "{found:?}"
         );
         let asked = Asked {

@@ -31,6 +31,7 @@ use serde_json::Value;
 
 pub use lxc::LxcInputs;
 pub use podman::{PodmanCommand, PodmanView, plan_podman, podman_questions};
+pub(super) use resources::{has_controller, is_parent};
 pub(super) use restore::switches;
 pub use step::{FileContent, Owner, RestoreCommand, Step};
 pub use warning::Warning;
@@ -108,6 +109,13 @@ impl Plan {
             Step::Restore(command) => Some(&**command),
             _ => None,
         })
+    }
+
+    /// Whether what it restores is plain processes, which no runtime makes cgroups for.
+    #[must_use]
+    pub fn is_of_processes(&self) -> bool {
+        // They have no configuration.
+        self.config.is_null() && self.lxc.is_none()
     }
 }
 

@@ -2,6 +2,8 @@
 //! for the new host, as nothing can be: their files, numbers and addresses have to be what they were, and each that is not is
 //! named before anything is touched.
 
+mod cgroup;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,6 +16,8 @@ use crate::capture::open_files::FILES;
 use crate::manifest::Manifest;
 use crate::process::{Found, Here, Listing};
 use crate::request::{ImportRequest, Netns, ProcessRestore};
+
+pub use cgroup::OwnCgroup;
 
 /// The runtime's name in manifests and plans.
 pub const RUNTIME: &str = "process";
@@ -42,6 +46,10 @@ pub struct ProcessView<'a> {
     pub here: Here<'a>,
     /// Whether standard input is a terminal.
     pub terminal: bool,
+    /// The tree's cgroup, where it has one of its own here.
+    pub cgroup: Option<OwnCgroup>,
+    /// Whether systemd's journal takes what services write.
+    pub journal: bool,
 }
 
 /// Where the images of an import are until it is over.
@@ -78,6 +86,7 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
     refusals.extend(of_bundle(&layout, view));
     let here = of_numbers(inputs, view).into_iter().chain(of_files(inputs, view));
     refusals.extend(here.map(Refusal::Process));
+    refusals.extend(cgroup::refusals(inputs, view));
     if let Some(refusals) = Refusals::collect(refusals) {
         return Err(refusals);
     }
@@ -99,13 +108,12 @@ pub fn plan(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Result<Plan, R
 
 /// Switches that say something of containers, and those that cannot be meant.
 fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal> {
-    let (request, dump) = (inputs.request, &inputs.manifest.options);
+    let request = inputs.request;
     let given = [
         ("--root", request.root.is_some()),
         ("--replace", request.replace),
         ("--map-mount", !request.map_mounts.is_empty()),
         ("--console-socket", request.console_socket.is_some()),
-        ("--cgroup-parent", request.cgroup_parent.is_some()),
         ("--hostname", request.hostname.is_some()),
         ("--no-pivot", request.restore.no_pivot),
         ("--empty-ns", !request.restore.empty_ns.is_empty()),
@@ -118,7 +126,7 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
     if request.restore.tcp_established && request.restore.tcp_close {
         refusals.push(Refusal::TcpConflict);
     }
-    let is_job = dump.shell_job || request.restore.shell_job;
+    let is_job = is_job(inputs);
     if is_job && request.new_pidns {
         refusals.push(ProcessRefusal::JobInNamespace.into());
     } else if is_job && !view.terminal && !request.dry_run && !request.no_restore {
@@ -132,6 +140,10 @@ fn of_request(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Refusal>
         refusals.push(Refusal::NoRuntime { name: "criu" });
     }
     refusals
+}
+
+fn is_job(inputs: ProcessInputs<'_>) -> bool {
+    inputs.manifest.options.shell_job || inputs.request.restore.shell_job
 }
 
 fn of_archive(inputs: ProcessInputs<'_>) -> Vec<Refusal> {
@@ -245,6 +257,7 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
     if request.no_restore {
         return steps;
     }
+    steps.extend(cgroup::make(view));
     let netns = match &request.netns {
         Netns::Keep | Netns::Host => None,
         Netns::New => Some(PathBuf::from("new")),
@@ -260,26 +273,39 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
         console_socket: None,
         pid_file: request.pid_file.clone(),
         systemd_cgroup: false,
-        cgroup: None,
+        cgroup: view
+            .cgroup
+            .as_ref()
+            .filter(|cgroup| cgroup.asked)
+            .map(|cgroup| cgroup.path.clone()),
         processes: Some(ProcessRestore {
             new_pidns: request.new_pidns,
             netns,
+            // A job of a terminal joins that terminal's session.
+            own_session: inputs.listing.foreign_session && !is_job(inputs),
+            journal: inputs.listing.journal.clone(),
         }),
         options: switches(&manifest.options, &request.restore),
     })));
+    steps.extend(cgroup::limit(inputs, view));
     steps
 }
 
 fn warnings(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Warning> {
     let archived = &inputs.manifest.runtime.version;
     let other = view.criu.as_ref().filter(|here| *here != archived);
-    other
+    let mut warnings: Vec<Warning> = other
         .map(|here| Warning::RuntimeVersion {
             archive: format!("criu {archived}"),
             here: format!("criu {here}"),
         })
         .into_iter()
-        .collect()
+        .collect();
+    warnings.extend(cgroup::warning(view));
+    if !inputs.listing.journal.is_empty() && !view.journal {
+        warnings.push(Warning::NoJournal);
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -329,6 +355,8 @@ mod tests {
                 },
             ],
             files,
+            journal: Vec::new(),
+            foreign_session: false,
         }
     }
 
@@ -352,6 +380,8 @@ mod tests {
             criu: Some(manifest.runtime.version.clone()),
             here,
             terminal: false,
+            journal: false,
+            cgroup: None,
         };
         plan(inputs, &view).map_err(|refusals| refusals.to_string())
     }

@@ -52,7 +52,8 @@ impl Case {
         }))
     }
 
-    fn with(spec: Value) -> Self {
+    /// A container of this configuration.
+    pub(super) fn with(spec: Value) -> Self {
         let manifest = manifest(&spec);
         Self {
             manifest,
@@ -78,7 +79,7 @@ impl Case {
         questions(self.inputs(&spec), &self.host.cgroup)
     }
 
-    fn inputs<'a>(&'a self, spec: &'a Spec) -> Inputs<'a> {
+    pub(super) fn inputs<'a>(&'a self, spec: &'a Spec) -> Inputs<'a> {
         Inputs {
             manifest: &self.manifest,
             spec,

@@ -230,6 +230,14 @@ pub trait Runtime: std::fmt::Debug + Send + Sync {
     /// As for [`Runtime::checkpoint`].
     fn restore(&self, restore: &Restore<'_>) -> Result<Invocation, Error>;
 
+    /// Tells who else looks after what was dumped that it is about to end: the archive is in place.
+    ///
+    /// # Errors
+    /// Where that does not take it; the dump goes on to its end.
+    fn about_to_end(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Waits until the runtime has noticed that CRIU has ended the container `id`.
     fn ended(&self, _id: &str) {}
 

@@ -10,9 +10,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{Checkpoint, Error, Invocation, PagesTo, Restore, Runtime, Target};
-use crate::criu::rpc::{Job, NetworkOf, Order, Switches, questions};
+use crate::criu::rpc::{Job, NetworkOf, Order, Substitute, Switches, questions};
 use crate::criu::{self, Logs, OptionFile};
-use crate::process::{self, Root, Tree};
+use crate::manifest::DumpOptions;
+use crate::process::{self, JOURNAL, JournalStream, Root, Tree};
 use crate::request::{ProcessRef, RuntimeKind};
 use crate::sys::programs;
 
@@ -54,12 +55,6 @@ impl Process {
         let start = look(root.pid)?.start;
         let found = Some(Found { root, start });
         Ok(Self { found, ..Self::open()? })
-    }
-
-    /// What systemd will do when the tree is gone, where that is not nothing.
-    #[must_use]
-    pub fn restart(&self) -> Option<&str> {
-        self.found.as_ref()?.root.restart.as_deref()
     }
 
     /// The tree as a target of an export.
@@ -146,6 +141,12 @@ impl Runtime for Process {
         }
     }
 
+    /// CRIU connects sockets that send datagrams to a name again, where it is told to.
+    fn fix(&self, options: &mut DumpOptions) {
+        let tree = self.found.as_ref().and_then(|found| Tree::of(found.root.pid).ok());
+        options.ext_unix_sk |= tree.is_some_and(|tree| process::sends_datagrams(&tree));
+    }
+
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
         let found = self.found.as_ref().ok_or(process::Error::NoProcess { pid: 0 })?;
         let options = request.options;
@@ -159,6 +160,8 @@ impl Runtime for Process {
             Some(PagesTo::Address(server)) => pages_at = Some(address(server)?),
         }
         let logs = logs(request.work, "dump.log");
+        let tree = Tree::of(found.root.pid)?;
+        let journal = process::journal_of(&tree);
         let order = Order {
             criu: self.criu.clone(),
             job: Job::Dump {
@@ -167,6 +170,7 @@ impl Runtime for Process {
                 parent: request.parent.map(Path::to_owned),
                 pages_fd,
                 pages_at,
+                external: journal.iter().map(|one| Substitute::external(one.inode)).collect(),
             },
             images: request.images.to_owned(),
             complaints: logs.runtime.clone(),
@@ -175,7 +179,7 @@ impl Runtime for Process {
                 tcp_established: options.tcp_established,
                 tcp_skip_in_flight: options.tcp_skip_in_flight,
                 ext_unix_sk: options.ext_unix_sk,
-                shell_job: options.shell_job,
+                shell_job: options.shell_job || process::is_in_another_session(&tree),
                 file_locks: options.file_locks,
                 link_remap: options.link_remap,
                 auto_dedup: options.auto_dedup,
@@ -209,6 +213,8 @@ impl Runtime for Process {
                     Some(path) if path == Path::new("new") => NetworkOf::New,
                     Some(path) => NetworkOf::Path(path),
                 },
+                own_session: how.own_session,
+                substitutes: how.journal.iter().map(substitute).collect(),
             },
             images: request.images.to_owned(),
             complaints: logs.runtime.clone(),
@@ -216,7 +222,7 @@ impl Runtime for Process {
                 tcp_established: options.tcp_established,
                 tcp_close: options.tcp_close,
                 ext_unix_sk: options.ext_unix_sk,
-                shell_job: options.shell_job,
+                shell_job: options.shell_job || how.own_session,
                 file_locks: options.file_locks,
                 link_remap: options.link_remap,
                 auto_dedup: options.auto_dedup,
@@ -225,7 +231,20 @@ impl Runtime for Process {
                 ..Switches::default()
             },
         };
-        self.invocation(&order, request.work, logs)
+        let mut invocation = self.invocation(&order, request.work, logs)?;
+        if let Some(path) = request.cgroup {
+            invocation.options.value("cgroup-root", path)?;
+        }
+        Ok(invocation)
+    }
+
+    /// systemd would start a unit anew whose processes it sees killed (`Restart=`).
+    fn about_to_end(&self) -> Result<(), Error> {
+        let root = self.found.as_ref().map(|found| &found.root);
+        match root.and_then(|root| root.unit.as_deref()) {
+            Some(unit) => Ok(process::stop(unit)?),
+            None => Ok(()),
+        }
     }
 
     /// CRIU freezes processes by ptrace, which ends with CRIU: there is nothing to thaw.
@@ -243,6 +262,15 @@ impl Runtime for Process {
     }
 }
 
+/// A new connection to this host's journal.
+fn substitute(stream: &JournalStream) -> Substitute {
+    Substitute {
+        inode: stream.inode,
+        socket: JOURNAL.into(),
+        greeting: stream.greeting(),
+    }
+}
+
 /// `HOST:PORT`.
 fn address(server: &str) -> Result<(String, u16), Error> {
     let bad = || unsupported(&format!("page server {server}"));
@@ -253,7 +281,6 @@ fn address(server: &str) -> Result<(String, u16), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::DumpOptions;
     use crate::request::{ProcessRestore, RestoreOptions};
 
     fn order_of(invocation: &Invocation) -> Order {

@@ -124,6 +124,8 @@ fn state(host: Host<'_>) -> String {
     host.run(
         "P=$(lxc-info -n c1 -pH)\n\
          ip -d -j link | jq -c '.[] | [.ifname, .ifindex, .flags, .mtu, .address, .master, .operstate, .linkinfo.info_slave_data.state]'\n\
+         ip -d -j link show vethc1 | jq -c '.[0].linkinfo.info_slave_data | del(.forward_delay_timer, .hold_timer, .message_age_timer)'\n\
+         bridge -j fdb show dev vethc1 | jq -c '.[] | select(.state == \"static\" or .state == \"permanent\")' | sort\n\
          bridge -j vlan; ip -j addr | jq -c '.[] | [.ifname, [.addr_info[].local]]'; ip route; nft list ruleset\n\
          nsenter -t $P -n sh -c 'ip -j addr | jq -c \".[] | [.ifname, .ifindex, .flags, .address, [.addr_info[].local]]\"; ip route; ip -6 route; nft list ruleset | grep -v -e ^table -e chain -e policy -e } -e ^$; ip link show eth0 | grep -c LOWER_UP'\n\
          cat /proc/$P/mountinfo; cut -d' ' -f5- /proc/self/mountinfo | sort\n\
@@ -221,6 +223,12 @@ fn lxc_dump_that_fails_at_any_phase_leaves_network_cgroups_and_mounts_as_they_we
         "exec python3 /opt/workloads/echo-client.py {ADDRESS} /data/steady"
     ));
     c.wait_until("[ $(wc -l < /data/steady) -gt 5 ]");
+    // A port that an administrator has tuned.
+    a.run(
+        "bridge link set dev vethc1 cost 7 priority 3 hairpin on isolated on learning off flood off mcast_flood off\n\
+         bridge link set dev vethc1 guard on root_block on fastleave off\n\
+         bridge fdb add 02:77:00:00:02:60 dev vethc1 master static; bridge fdb add 02:77:00:00:09:99 dev vethc1 master static",
+    );
     let before = state(a);
     let assert_host_as_before = |phase: &str| {
         let now = state(a);

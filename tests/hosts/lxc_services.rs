@@ -1,11 +1,21 @@
 //! Containers of LXC as people have them: a Debian with services, a console, a configuration in the old syntax.
 
+use std::time::Duration;
+
 use crate::lxc::Container;
 use crate::support::{Cgroup, Host, Hosts, Tree, possible};
 
 const ADDRESS: &str = "10.77.0.61";
 const NETWORK: &str = "'lxc.net.0.type = veth' 'lxc.net.0.link = br0' 'lxc.net.0.name = eth0' 'lxc.net.0.flags = up' \
     'lxc.net.0.veth.pair = vethserv' 'lxc.net.0.hwaddr = 02:77:00:00:02:61' 'lxc.net.0.ipv4.address = 10.77.0.61/24'";
+
+/// Cron's jobs come on the minute.
+const JOB: Duration = Duration::from_secs(75);
+
+/// What cron's job writes, as its host sees it.
+fn jobs_of(container: &Container<'_>) -> String {
+    format!("{}/rootfs/cron", container.directory())
+}
 
 fn at<'a>(host: Host<'a>, lxcpath: &'a str, name: &'a str) -> Container<'a> {
     Container { host, lxcpath, name }
@@ -36,28 +46,22 @@ fn lxc_debian_with_nginx_cron_and_a_shell_loop_moves_there_and_back() {
     };
     // 3 MiB that no directory has any more: three times what CRIU takes where it is not told a limit.
     first.lxc("lxc-attach -- sh -c 'find -L /proc/[0-9]*/fd/3 -size +3000k 2>/dev/null | grep -q .'");
+    first.host.wait_for(JOB, &format!("[ -s {} ]", jobs_of(&first)));
+    let before = a.run(&format!("wc -l < {}", jobs_of(&first)));
     let import = "--root /workloads/debian";
     let second = first.moves_to(b, "b", "/data/lxc", "serv2", import);
     goes_on();
     let third = second.moves_to(a, "a", "/data/lxc", "serv3", import);
     goes_on();
-    let processes = third.lxc("lxc-attach -- sh -c 'pgrep -c nginx; pgrep -c -x crond || pgrep -cf crond'");
-    assert_eq!(processes.lines().next(), Some("3"), "a master and two workers");
-    // Cron's job comes on the minute, with the container in its third place.
-    let jobs = format!("{}/rootfs/cron", third.directory());
-    let before = a
-        .attempt(&format!("wc -l < {jobs}"))
-        .stdout
-        .trim()
-        .parse::<u32>()
-        .unwrap_or(0);
-    for _ in 0..3 {
-        if a.attempt(&format!("[ $(wc -l < {jobs}) -gt {before} ]")).code == 0 {
-            break;
-        }
-        a.run("sleep 22");
-    }
-    a.run(&format!("[ $(wc -l < {jobs}) -gt {before} ]"));
+    let processes = third.lxc("lxc-attach -- sh -c 'pgrep -c nginx; pgrep -x cron'");
+    let (nginx, cron) = processes.split_once('\n').expect("both run");
+    assert_eq!(nginx, "3", "a master and two workers");
+    // Cron has its file locked still: no second one starts.
+    assert_eq!(third.lxc("lxc-attach -- cat /run/crond.pid"), cron);
+    let second = third.lxc("lxc-attach -- sh -c '! cron -f 2>&1'");
+    assert!(second.contains(&format!("otherpid may be {cron}")), "{second}");
+    let jobs = jobs_of(&third);
+    third.host.wait_for(JOB, &format!("[ $(wc -l < {jobs}) -gt {before} ]"));
     client.kill().expect("the client is still there");
     let _ = client.wait();
     third.lxc("lxc-stop -k");

@@ -13,7 +13,7 @@ fn hosts() -> Option<Hosts> {
 }
 
 /// What nginx at an address answers.
-fn ping(host: Host<'_>, address: &str) -> String {
+pub fn ping(host: Host<'_>, address: &str) -> String {
     host.run(&format!(
         "printf 'GET /ping HTTP/1.0\\r\\n\\r\\n' | timeout 10 nc -q1 {address} 8080 | tail -n 1"
     ))
@@ -135,17 +135,24 @@ fn a_service_goes_on_in_a_namespace_while_the_original_runs_and_can_be_exported_
 fn an_editor_goes_on_on_the_terminal_of_whoever_imports_it() {
     let Some(hosts) = hosts() else { return };
     let a = hosts.host("a");
+    // Debian's vim, with the libraries that the host lacks.
+    a.run(
+        "vim=/workloads/debian/usr/bin/vim.tiny; cp $vim /usr/local/bin/vi\n\
+         for library in $(chroot /workloads/debian ldd /usr/bin/vim.tiny | sed -n 's/.*=> \\(\\/[^ ]*\\).*/\\1/p'); do\n\
+           [ -e $library ] || cp -L /workloads/debian$library $library\n\
+         done",
+    );
     a.run(
         "printf 'first line\\nsecond line\\n' > /data/text; mkfifo /data/keys; touch /data/screen\n\
          (exec 3<>/data/keys; exec setsid script -qfc 'PS1=\"$ \" bash --norc -i' /data/screen <&3 3>&-) >/dev/null 2>&1 &",
     );
     let keys = |text: &str| a.run(&format!("printf '{text}' > /data/keys; sleep 0.5"));
-    keys("busybox vi /data/text\\r");
-    a.wait_until("pgrep -x busybox");
+    keys("vi -u NONE -n /data/text\\r");
+    a.wait_until("pgrep -x vi");
     a.wait_until("grep -q 'second line' /data/screen");
     keys("inew ");
     // Without the word for it the export says what it is, and the editor does not notice.
-    let ran = a.attempt("ckpt export --pid $(pgrep -x busybox) -o /data/vi.ckpt 2>&1");
+    let ran = a.attempt("ckpt export --pid $(pgrep -x vi) -o /data/vi.ckpt 2>&1");
     assert_eq!(ran.code, 6, "{}", ran.stdout);
     assert!(
         ran.stdout.contains("leads no session") && ran.stdout.contains("uses the terminal /dev/pts/"),
@@ -153,7 +160,7 @@ fn an_editor_goes_on_on_the_terminal_of_whoever_imports_it() {
         ran.stdout
     );
     assert!(ran.stdout.contains("--shell-job"), "{}", ran.stdout);
-    a.run("ckpt export --pid $(pgrep -x busybox) --shell-job -o /data/vi.ckpt; ! pgrep -x busybox");
+    a.run("ckpt export --pid $(pgrep -x vi) --shell-job -o /data/vi.ckpt; ! pgrep -x vi");
     // Not where there is no terminal.
     let ran = a.attempt("ckpt import /data/vi.ckpt </dev/null 2>&1");
     assert!(
@@ -162,7 +169,7 @@ fn an_editor_goes_on_on_the_terminal_of_whoever_imports_it() {
         ran.stdout
     );
     keys("ckpt import /data/vi.ckpt; echo ended with $?\\r");
-    a.wait_until("pgrep -x busybox");
+    a.wait_until("pgrep -x vi");
     keys("words ");
     keys("\\033");
     keys(":wq\\r");
@@ -177,11 +184,11 @@ fn an_editor_goes_on_on_the_terminal_of_whoever_imports_it() {
 fn what_cannot_be_dumped_is_told_before_anything_is_frozen() {
     let Some(hosts) = hosts() else { return };
     let a = hosts.host("a");
-    // A pipe to a process that stays, a socket to another, a tracer, no session.
+    // A pipe to a process that stays, a tracer, a session that was begun outside of the host's PID namespace.
     a.run(
         "(setsid sh -c 'echo $$ > /data/piped.pid; exec sleep 600' | exec sleep 601) </dev/null >/dev/null 2>&1 &\n\
          setsid sh -c 'echo $$ > /data/traced.pid; exec sleep 600' </dev/null >/dev/null 2>&1 &\n\
-         setsid sh -c '(sh -c \"echo \\$\\$ > /data/child.pid; exec sleep 600\" & wait)' </dev/null >/dev/null 2>&1 &",
+         sh -c 'echo $$ > /data/child.pid; exec sleep 600' </dev/null >/dev/null 2>&1 &",
     );
     a.wait_until("[ -s /data/piped.pid ] && [ -s /data/traced.pid ] && [ -s /data/child.pid ]");
     a.run("strace -o /dev/null -p $(cat /data/traced.pid) </dev/null >/dev/null 2>&1 &");
@@ -209,6 +216,37 @@ fn what_cannot_be_dumped_is_told_before_anything_is_frozen() {
         let ran = a.attempt(&format!("ckpt export {words} -o /data/none.ckpt 2>&1"));
         assert_eq!(ran.code, code, "{}", ran.stdout);
     }
+}
+
+#[test]
+fn a_daemon_of_a_shell_moves_without_a_flag_and_gets_a_session_of_its_own() {
+    let Some(hosts) = hosts() else { return };
+    let a = hosts.host("a");
+    a.run(
+        "mkdir /data/app; cat > /data/app/run <<'RUN'\n\
+i=0; while :; do i=$((i + 1)); echo $i >> /data/app/count; sleep 0.05; done\n\
+RUN\n\
+         setsid sh -c 'sh /data/app/run </dev/null >/dev/null 2>&1 & echo $! > /data/app.pid; while sleep 0.1; do :; done' \\\n\
+           </dev/null >/dev/null 2>&1 &",
+    );
+    a.wait_until("[ $(wc -l < /data/app/count) -ge 3 ]");
+    let pid = a.run("cat /data/app.pid");
+    let session = |pid: &str| a.run(&format!("ps -o sid= -p {pid} | tr -d ' '"));
+    let before = session(&pid);
+    assert_ne!(before, pid);
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/app.ckpt; ckpt import /data/app.ckpt"
+    ));
+    assert_counts(a, "app");
+    let after = session(&pid);
+    assert!(after != before && after != pid, "{after}");
+    // Once more, though nobody leads its session now; and in a namespace.
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/app.ckpt; ckpt import /data/app.ckpt --new-pidns --pid-file /run/p"
+    ));
+    a.run("ckpt export --pid $(cat /run/p) -o /data/app.ckpt; ckpt import /data/app.ckpt");
+    assert_counts(a, "app");
+    assert_clean(a);
 }
 
 #[test]
@@ -247,6 +285,76 @@ fn open_files_travel_and_never_replace_others_without_the_word() {
     b.run("ckpt import /data/app.ckpt");
     assert!(runs(b, &pid));
     b.run("grep -q 'a line of the log' /data/app/log");
+}
+
+/// Puts a process into a cgroup of its own with two limits.
+fn limited(host: Host<'_>, pid: &str, cgroup: &str) {
+    for (controller, file, limit) in [
+        ("memory", "memory.limit_in_bytes", "67108864"),
+        ("pids", "pids.max", "40"),
+    ] {
+        let directory = format!("/sys/fs/cgroup/{controller}{cgroup}");
+        host.run(&format!(
+            "mkdir -p {directory}; echo {limit} > {directory}/{file}; echo {pid} > {directory}/cgroup.procs"
+        ));
+    }
+}
+
+/// The two limits of the cgroups that a process is in, and the cgroup of one of them.
+fn limits(host: Host<'_>, pid: &str) -> String {
+    host.run(&format!(
+        "memory=$(sed -n 's/^[0-9]*:memory://p' /proc/{pid}/cgroup) pids=$(sed -n 's/^[0-9]*:pids://p' /proc/{pid}/cgroup)\n\
+         echo $(cat /sys/fs/cgroup/memory$memory/memory.limit_in_bytes) $(cat /sys/fs/cgroup/pids$pids/pids.max) $pids"
+    ))
+}
+
+#[test]
+fn limits_go_with_the_cgroup_of_the_processes_and_never_to_that_of_others() {
+    let Some(hosts) = hosts() else { return };
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let pid = start_counter(a, "app");
+    limited(a, &pid, "/services/app.service");
+    // In a cgroup that holds its next child, too: that one is forked into it from now on.
+    a.run("sleep 0.3");
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/app.ckpt --files open --files-below /data/app; scp -q /data/app.ckpt b:/data/"
+    ));
+    let pids = a.run(
+        "ckpt cat /data/app.ckpt cgroup.json | jq -r '.hierarchies[] | select(.controllers == [\"pids\"]) | .path'",
+    );
+    assert_eq!(pids, "services/app.service");
+
+    // Where it is missing it is made with its limits, and a failed import takes it away again.
+    let ran = b.attempt("ckpt import /data/app.ckpt --pid-file /nowhere/pid 2>&1");
+    assert_eq!(ran.code, 7, "{}", ran.stdout);
+    b.run("! [ -e /sys/fs/cgroup/memory/services ]; ! [ -e /sys/fs/cgroup/pids/services ]");
+    b.run("ckpt import /data/app.ckpt --dry-run | grep 'memory.limit_in_bytes = 67108864'; ckpt import /data/app.ckpt");
+    assert_eq!(limits(b, &pid), "67108864 40 /services/app.service");
+    // It is there now: it is not changed, and that is said.
+    b.run("echo 33 > /sys/fs/cgroup/pids/services/app.service/pids.max");
+    b.run(&format!("ckpt export --pid {pid} -o /data/again.ckpt"));
+    let ran = b.attempt("ckpt import /data/app.ckpt 2>&1");
+    assert!(
+        ran.code == 0 && ran.stdout.contains("/services/app.service is there"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(limits(b, &pid), "67108864 33 /services/app.service");
+
+    // Under another parent it is another cgroup, with the recorded limits.
+    b.run(&format!("kill -9 {pid}"));
+    b.wait_until(&format!("! [ -e /proc/{pid} ]"));
+    b.run("ckpt import /data/app.ckpt --cgroup-parent /other --name app2");
+    assert_eq!(limits(b, &pid), "67108864 40 /other/app2");
+    let ran = b.attempt("ckpt import /data/again.ckpt --new-pidns --cgroup-parent /other --name app2 2>&1");
+    assert!(ran.code != 0 && ran.stdout.contains("/other/app2"), "{}", ran.stdout);
+    b.run("ckpt import /data/again.ckpt --new-pidns --cgroup-parent other --name app3 --ignore-cgroup-limits --pid-file /run/p");
+    assert!(limits(b, "$(cat /run/p)").ends_with(" max /other/app3"));
+    // The cgroup of a process that shares it is nobody's to take along.
+    let pid = start_counter(a, "plain");
+    a.run(&format!(
+        "ckpt export --pid {pid} -o /data/plain.ckpt; ! ckpt cat /data/plain.ckpt cgroup.json"
+    ));
 }
 
 #[test]

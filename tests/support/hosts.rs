@@ -185,7 +185,12 @@ impl Host<'_> {
 
     /// Waits until a shell script succeeds.
     pub fn wait_until(&self, script: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        self.wait_for(Duration::from_secs(30), script);
+    }
+
+    /// Waits no longer than this until a shell script succeeds.
+    pub fn wait_for(&self, longest: Duration, script: &str) {
+        let deadline = Instant::now() + longest;
         loop {
             let ran = self.attempt(script);
             if ran.code == 0 {

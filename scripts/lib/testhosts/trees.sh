@@ -17,11 +17,11 @@ readonly BUILD_PACKAGES=(mmdebstrap)
 readonly HOST_PACKAGES=(
     criu libcriu2 runc crun podman lxc checkpointctl
     iproute2 procps nftables iptables iputils-arping iputils-ping netcat-openbsd
-    openssh-server openssh-client busybox-static zstd xz-utils jq python3 strace
+    openssh-server openssh-client busybox-static zstd xz-utils jq python3 strace systemd
 )
 readonly CRIU_42_PACKAGES=(criu libcriu2 libcompel1)
 readonly WORKLOAD_PACKAGES=(
-    redis-server nginx-light postgresql python3 busybox-static procps iproute2
+    redis-server nginx-light postgresql python3 busybox-static procps iproute2 cron vim-tiny
 )
 
 # Applets the minimal root filesystem offers, besides the busybox binary itself.

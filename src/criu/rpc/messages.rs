@@ -151,6 +151,9 @@ pub struct Options {
     /// What of the processor has to be the same; see [`Options::CPU`].
     #[prost(uint32, optional, tag = "20")]
     pub cpu_cap: Option<u32>,
+    /// Descriptors that take the place of files or sockets.
+    #[prost(message, repeated, tag = "27")]
+    pub inherit_fd: Vec<InheritFd>,
     /// How cgroups are treated.
     #[prost(enumeration = "CgroupMode", optional, tag = "34")]
     pub manage_cgroups_mode: Option<i32>,
@@ -192,6 +195,17 @@ pub struct PageServer {
     /// A connection to it that CRIU inherits.
     #[prost(int32, optional, tag = "4")]
     pub fd: Option<i32>,
+}
+
+/// `inherit_fd`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct InheritFd {
+    /// What it takes the place of: `socket:[INODE]`.
+    #[prost(string, required, tag = "1")]
+    pub key: String,
+    /// The descriptor, in CRIU.
+    #[prost(int32, required, tag = "2")]
+    pub fd: i32,
 }
 
 /// `criu_features`.

@@ -7,9 +7,11 @@ mod messages;
 mod order;
 mod pidns;
 pub mod questions;
+mod substitute;
 mod worker;
 
-pub use messages::{CgroupMode, Features, Kind, Notification, Options, PageServer, Request, Response};
+pub use messages::{CgroupMode, Features, InheritFd, Kind, Notification, Options, PageServer, Request, Response};
 pub use order::{Job, NetworkOf, Order, Switches, carry_out};
 pub use pidns::{ORDER_VARIABLE, first_process};
+pub use substitute::Substitute;
 pub use worker::{Handed, Worker};

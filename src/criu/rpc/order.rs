@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::messages::{CgroupMode, Kind, Notification, Options, PageServer, Request};
 use super::pidns;
+use super::substitute::{Substitute, Substitutes};
 use super::worker::{Handed, Worker};
 use crate::criu::Error;
+use crate::sys::programs;
 
 /// CRIU's log level: what it does, with times, of which ckpt reads how long tasks were frozen.
 const LOG_LEVEL: i32 = 4;
@@ -52,6 +54,8 @@ pub enum Job {
         pages_fd: Option<i32>,
         /// A page server elsewhere: address and port.
         pages_at: Option<(String, u16)>,
+        /// What has an end outside of the tree that is left out, in CRIU's words.
+        external: Vec<String>,
     },
     /// Restores a tree.
     #[serde(rename_all = "kebab-case")]
@@ -62,6 +66,10 @@ pub enum Job {
         new_pidns: bool,
         /// The network namespace.
         network: NetworkOf,
+        /// In a session of its own, which [`Switches::shell_job`] has the tree join.
+        own_session: bool,
+        /// What takes the place of ends that were left out.
+        substitutes: Vec<Substitute>,
     },
 }
 
@@ -144,9 +152,16 @@ impl Order {
     /// is asked by the session's action script, not here.
     pub(super) fn converse(&self) -> Result<(), Error> {
         let images = Handed::open(&self.images)?;
-        let request = self.request(images.name());
+        let substitutes = match &self.job {
+            Job::Restore { substitutes, .. } => Substitutes::make(substitutes)?,
+            Job::Dump { .. } => Substitutes::default(),
+        };
+        let request = self.request(images.name(), &substitutes);
         let mut worker = Worker::start(&self.criu, |command| {
             command.stdout(Stdio::null()).stderr(Stdio::null());
+            if let Job::Restore { own_session: true, .. } = &self.job {
+                programs::in_own_session(command);
+            }
         })?;
         let answer = worker.call(&request, &mut |step: &Notification| {
             tracing::debug!(step = step.script.as_deref(), pid = step.pid, "CRIU");
@@ -165,7 +180,7 @@ impl Order {
         order
     }
 
-    fn request(&self, images: String) -> Request {
+    fn request(&self, images: String, substitutes: &Substitutes) -> Request {
         let kind = match &self.job {
             Job::Dump { pre_dump: true, .. } => Kind::SinglePreDump,
             Job::Dump { .. } => Kind::Dump,
@@ -175,6 +190,7 @@ impl Order {
             kind: kind.into(),
             options: Some(Options {
                 images_dir: Some(images),
+                inherit_fd: substitutes.named(),
                 ..self.options()
             }),
             ..Request::default()
@@ -198,8 +214,13 @@ impl Order {
         };
         match &self.job {
             Job::Dump {
-                pid, pre_dump, parent, ..
+                pid,
+                pre_dump,
+                parent,
+                external,
+                ..
             } => {
+                options.external.clone_from(external);
                 options.pid = Some(*pid);
                 options.log_file = Some("dump.log".to_owned());
                 options.leave_running = on(switches.leave_running);
@@ -303,6 +324,7 @@ mod tests {
             parent: None,
             pages_fd: Some(5),
             pages_at: None,
+            external: vec!["unix[7]".into()],
         }
     }
 
@@ -312,6 +334,12 @@ mod tests {
             lazy: true,
             new_pidns: true,
             network: NetworkOf::Path("/run/netns/x".into()),
+            own_session: true,
+            substitutes: vec![Substitute {
+                inode: 7,
+                socket: "/run/x".into(),
+                greeting: "hello\n".into(),
+            }],
         };
         for job in [dump(), restore] {
             let order = order(job);
@@ -322,11 +350,14 @@ mod tests {
 
     #[test]
     fn only_what_is_on_is_sent() {
-        let request = order(dump()).request("/proc/self/fd/3".into());
+        let request = order(dump()).request("/proc/self/fd/3".into(), &Substitutes::default());
         let options = request.options.clone().unwrap();
         assert_eq!(request.kind(), Kind::Dump);
         assert_eq!((options.shell_job, options.file_locks), (Some(true), None));
-        assert_eq!(options.pid, Some(7));
+        assert_eq!(
+            (options.pid, &options.external[..]),
+            (Some(7), &["unix[7]".to_owned()][..])
+        );
         assert_eq!(options.manage_cgroups_mode, Some(0));
         assert_eq!(options.page_server.and_then(|server| server.fd), Some(5));
         assert_eq!(options.cpu_cap, Some(5));

@@ -42,7 +42,9 @@ impl Run<'_, '_> {
             Step::SetAside { path, aside } => self.set_aside(path, aside),
             Step::MakeBundle { path, mode } => self.make_bundle(path, *mode),
             Step::NewNetns { pin } => self.new_netns(pin),
-            Step::MakeCgroup { directories, .. } => directories.iter().try_for_each(|path| self.make_cgroup(path)),
+            Step::MakeCgroup { directories, own, .. } => {
+                directories.iter().try_for_each(|path| self.make_cgroup(path, *own))
+            }
             Step::ExtractRootfs { entry, path } => self.extract_rootfs(entry, path),
             Step::OverlayRootfs {
                 entry,
@@ -175,9 +177,9 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Makes the cgroups above the container's. The container's own is left to the runtime, but noted: where the restore
-    /// fails after the runtime made it, it goes too.
-    fn make_cgroup(&mut self, path: &Path) -> Result<(), Fault> {
+    /// Makes the cgroups above the container's. The container's own, unless it is to be made, is left to the runtime, but noted:
+    /// where the restore fails after the runtime made it, it goes too.
+    fn make_cgroup(&mut self, path: &Path, own: bool) -> Result<(), Fault> {
         let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
         for cgroup in missing.into_iter().rev() {
             std::fs::create_dir(cgroup).map_err(Fault::std("make the cgroup", cgroup))?;
@@ -192,8 +194,11 @@ impl Run<'_, '_> {
                 source,
             });
         }
+        if own {
+            std::fs::create_dir(path).map_err(Fault::std("make the cgroup", path))?;
+        }
         self.undo.note(Made::Cgroup(path.to_owned()));
-        Ok(())
+        if own { inherit_cpuset(path) } else { Ok(()) }
     }
 
     fn extract_rootfs(&mut self, entry: &str, path: &Path) -> Result<(), Fault> {

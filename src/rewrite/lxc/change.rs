@@ -83,11 +83,26 @@ pub enum Need {
     /// A directory that must be there, for a file that is written into it.
     DirectoryOf(String),
     /// An interface that must be there: what a macvlan is stacked on.
-    Interface(String),
+    Interface {
+        /// Its name.
+        name: String,
+        /// The container's interface that needs it.
+        inside: String,
+    },
     /// A bridge that must be there.
-    Bridge(String),
+    Bridge {
+        /// Its name.
+        name: String,
+        /// The container's interface that needs it.
+        inside: String,
+    },
     /// The name of an interface that must be free.
-    FreeInterface(String),
+    FreeInterface {
+        /// The name.
+        name: String,
+        /// The container's interface whose other end gets it.
+        inside: String,
+    },
 }
 
 /// What the importer should know though it stops nothing.

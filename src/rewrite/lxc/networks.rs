@@ -128,11 +128,11 @@ impl Rewriter<'_> {
         let link = asked.and_then(|asked| asked.link.as_ref()).or(network.link.as_ref());
         if let Some(link) = link {
             // CRIU puts the end of a pair into a bridge of the kernel's, and into nothing else.
-            let need = match &network.kind {
-                Some(NetworkType::Veth) => Need::Bridge,
-                _ => Need::Interface,
-            };
-            self.needs.insert(need(link.clone()));
+            let (name, inside) = (link.clone(), network.interface.clone());
+            self.needs.insert(match &network.kind {
+                Some(NetworkType::Veth) => Need::Bridge { name, inside },
+                _ => Need::Interface { name, inside },
+            });
         }
         let pair = asked.and_then(|asked| asked.veth.as_ref()).or(network.pair.as_ref());
         if let (Some(pair), Some(NetworkType::Veth)) = (pair, &network.kind) {
@@ -140,7 +140,8 @@ impl Rewriter<'_> {
                 self.refuse(Refusal::VethTwice { name: pair.clone() });
             }
             pairs.push(pair.clone());
-            self.needs.insert(Need::FreeInterface(pair.clone()));
+            let (name, inside) = (pair.clone(), network.interface.clone());
+            self.needs.insert(Need::FreeInterface { name, inside });
         }
     }
 }

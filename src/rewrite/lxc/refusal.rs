@@ -222,9 +222,17 @@ fn lacking(need: &Need) -> String {
     match need {
         Need::Path(path) => format!("the configuration needs {path:?}, which is not on this host"),
         Need::DirectoryOf(path) => format!("the directory of {path:?} is not on this host"),
-        Need::Interface(name) => format!("this host has no interface {name:?}"),
-        Need::Bridge(name) => format!("this host has no bridge {name:?}"),
-        Need::FreeInterface(name) => format!("this host has an interface {name:?} already"),
+        Need::Interface { name, inside } => {
+            format!("this host has no interface {name:?}, which the container's {inside} is on")
+        }
+        Need::Bridge { name, inside } => {
+            format!("this host has no bridge {name:?}, which the container's {inside} is in")
+        }
+        Need::FreeInterface { name, inside } => {
+            format!(
+                "this host has an interface {name:?} already, as the other end of the container's {inside} is called"
+            )
+        }
     }
 }
 
@@ -235,8 +243,9 @@ fn lacking_advice(need: &Need) -> String {
             format!("put it there, or take another: --map-mount for a mount, --map-path {path}=PATH for any other path")
         }
         Need::DirectoryOf(path) => format!("make it, or --map-path {}=PATH", quoted(path)),
-        Need::Interface(_) | Need::Bridge(_) => "make it, or --link INTERFACE=BRIDGE names another".to_owned(),
-        Need::FreeInterface(_) => "--veth INTERFACE=NAME gives the container's another name".to_owned(),
+        Need::Interface { inside, .. } => format!("make it, or --link {}=INTERFACE names another", quoted(inside)),
+        Need::Bridge { inside, .. } => format!("make it, or --link {}=BRIDGE names another", quoted(inside)),
+        Need::FreeInterface { inside, .. } => format!("--veth {}=NAME gives it another name", quoted(inside)),
     }
 }
 

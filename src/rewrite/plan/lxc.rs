@@ -200,9 +200,9 @@ impl Planner<'_> {
                     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
                     directory == self.layout.bundle() || self.look(directory).is_none_or(PathKind::is_directory)
                 }
-                Need::Interface(name) => here.interfaces.contains(name),
-                Need::Bridge(name) => here.bridges.contains(name),
-                Need::FreeInterface(name) => !here.interfaces.contains(name),
+                Need::Interface { name, .. } => here.interfaces.contains(name),
+                Need::Bridge { name, .. } => here.bridges.contains(name),
+                Need::FreeInterface { name, .. } => !here.interfaces.contains(name),
             };
             if !met {
                 self.refuse(Refusal::Lxc(lxc::Refusal::Lacking { need: need.clone() }));

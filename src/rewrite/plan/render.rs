@@ -40,11 +40,6 @@ impl Plan {
         lines
     }
 
-    /// Processes have no configuration.
-    fn is_of_processes(&self) -> bool {
-        self.config.is_null() && self.lxc.is_none()
-    }
-
     fn change_lines(&self) -> Vec<String> {
         let (heading, changes): (_, Vec<String>) = match &self.lxc {
             Some(lxc) => {
@@ -83,7 +78,7 @@ fn describe(step: &Step) -> String {
         ),
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
-        Step::MakeCgroup { path, directories } => describe_cgroup(path, directories.len()),
+        Step::MakeCgroup { path, directories, .. } => describe_cgroup(path, directories.len()),
         Step::ExtractRootfs { entry, path } => format!("extract {entry} to {}", shown(path)),
         Step::OverlayRootfs {
             entry,
@@ -252,6 +247,8 @@ fn values(command: &RestoreCommand) -> Vec<String> {
     if let Some(processes) = &command.processes {
         values.extend(processes.new_pidns.then(|| "new-pidns".to_owned()));
         values.extend(path("netns", &processes.netns));
+        values.extend(processes.own_session.then(|| "own-session".to_owned()));
+        values.extend((!processes.journal.is_empty()).then(|| "journal".to_owned()));
     }
     values.extend(options.status_fd.map(|fd| format!("status-fd={fd}")));
     values.extend(path("console-socket", &command.console_socket));

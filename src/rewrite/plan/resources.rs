@@ -33,11 +33,8 @@ impl Planner<'_> {
     fn cgroup_parent(&mut self, archived: Option<&CgroupsPath>) -> Option<String> {
         let parent = self.request.cgroup_parent.clone()?;
         let systemd = matches!(archived, Some(CgroupsPath::Systemd { .. })) && !parent.starts_with('/');
-        let bounded = !parent.is_empty() && parent.len() <= crate::rewrite::spec::MAX_PATH_BYTES;
-        let upwards = parent.split('/').any(|part| part == "..");
-        let odd = parent.contains(':') || parent.chars().any(char::is_control);
         let slice = !systemd || (parent.ends_with(".slice") && !parent.contains('/'));
-        if bounded && !upwards && !odd && slice {
+        if is_parent(&parent) && slice {
             Some(parent)
         } else {
             self.refuse(Refusal::CgroupParent { parent });
@@ -76,6 +73,7 @@ impl Planner<'_> {
         self.steps.push(Step::MakeCgroup {
             path: absolute.to_owned(),
             directories,
+            own: false,
         });
     }
 
@@ -93,8 +91,16 @@ impl Planner<'_> {
     }
 }
 
+/// Whether this can be the path of a cgroup above others.
+pub(in crate::rewrite) fn is_parent(path: &str) -> bool {
+    let bounded = !path.is_empty() && path.len() <= crate::rewrite::spec::MAX_PATH_BYTES;
+    let upwards = path.split('/').any(|part| part == "..");
+    let odd = path.contains(':') || path.chars().any(char::is_control);
+    bounded && !upwards && !odd
+}
+
 /// Whether a controller of either version can be used here, under the name that this host's version has for it.
-fn has_controller(host: &CgroupView, controller: &str) -> bool {
+pub(in crate::rewrite) fn has_controller(host: &CgroupView, controller: &str) -> bool {
     let other = match controller {
         "blkio" => "io",
         "io" => "blkio",

@@ -50,6 +50,9 @@ pub enum Step {
         path: String,
         /// Its directory in every hierarchy.
         directories: Vec<PathBuf>,
+        /// It is made itself, too, and not left to a runtime.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
     },
     /// The root file system in full.
     ExtractRootfs {

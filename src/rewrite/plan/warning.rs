@@ -63,6 +63,13 @@ pub enum Warning {
         /// Where the container mounts them.
         destination: String,
     },
+    /// The cgroup that the limits are of is there already.
+    CgroupStays {
+        /// Its path.
+        path: String,
+    },
+    /// What the processes wrote to systemd's journal has no taker here.
+    NoJournal,
     /// The runtime is of another version than the one that made the archive.
     RuntimeVersion {
         /// The version that made the archive.
@@ -119,6 +126,14 @@ impl fmt::Display for Warning {
             Self::CgroupMode { destination } => write!(
                 f,
                 "the container mounts cgroups at {destination}, and this host has another cgroup version: CRIU may refuse"
+            ),
+            Self::CgroupStays { path } => write!(
+                f,
+                "the cgroup {path} is there: the processes go into it, and its limits stay as they are here (--cgroup-parent makes \
+                 another one with those of the archive)"
+            ),
+            Self::NoJournal => f.write_str(
+                "systemd's journal does not run on this host: what the processes wrote to it is dropped from now on",
             ),
             Self::RuntimeVersion { archive, here } => write!(f, "the archive was made by {archive}, this host has {here}"),
             Self::LabelsDropped => f.write_str(
