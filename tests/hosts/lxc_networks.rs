@@ -48,7 +48,7 @@ fn lxc_container_with_two_networks_has_both_again() {
     let (a, b) = (hosts.host("a"), hosts.host("b"));
     make_bridge(a, "inner");
     make_bridge(b, "lan");
-    let first = start(a, "two", TWO);
+    start(a, "two", TWO);
     let at_home = |host: Host<'_>, ends: [&str; 2], bridges: [&str; 2]| {
         assert_eq!(port(host, ends[0]), format!("{} UP 1500", bridges[0]));
         assert_eq!(port(host, ends[1]), format!("{} UP 1400", bridges[1]));
