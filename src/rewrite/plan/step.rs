@@ -51,7 +51,7 @@ pub enum Step {
         /// Its directory in every hierarchy.
         directories: Vec<PathBuf>,
         /// It is made itself, too, and not left to a runtime.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
     },
     /// The root file system in full.
