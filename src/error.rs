@@ -203,6 +203,19 @@ pub enum Error {
         /// The entry.
         entry: &'static str,
     },
+    /// There is less free space than an archive needs that is unpacked on its way in.
+    #[error(
+        "unpacking it in {} needs {} MiB at least, and {} MiB are free there",
+        directory.display(), needed.div_ceil(1 << 20), free >> 20
+    )]
+    NoRoom {
+        /// Where it is unpacked.
+        directory: PathBuf,
+        /// What is needed at least, bytes.
+        needed: u64,
+        /// What is free, bytes.
+        free: u64,
+    },
     /// Of the network links.
     #[error(transparent)]
     Links(#[from] crate::links::Error),
@@ -276,7 +289,9 @@ impl Error {
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::Tree { source, .. } => source.kind(),
             Self::Entry { .. } => ErrorKind::Restore,
-            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,
+            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } | Self::NoRoom { .. } => {
+                ErrorKind::Host
+            }
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
             Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,

@@ -22,7 +22,9 @@ use crate::manifest::Manifest;
 use crate::process::Listing;
 use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
+use crate::rewrite::podman::PodmanConfig;
 use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
+use crate::runtime;
 
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
@@ -74,6 +76,9 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    if !request.dry_run && !request.no_restore {
+        runtime::need_root()?;
+    }
     if request.runtime == Some(RuntimeKind::Podman) {
         podman::judge(request)?;
         let archive = Archive::receive(request, events, interrupted)?;
@@ -143,14 +148,7 @@ fn run(
     interrupted: Hook<'_>,
 ) -> Result<Outcome, Error> {
     clear_abandoned(request, &archive, events)?;
-    let candidate = Candidate {
-        manifest: archive.manifest(),
-        spec: archive.spec(),
-        cgroups: archive.cgroups(),
-        listing: archive.listing(),
-        lxc: archive.lxc(),
-    };
-    let plan = rehearse(request, candidate)?;
+    let plan = rehearse(request, Candidate::of(&archive))?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -227,6 +225,21 @@ pub struct Candidate<'a> {
     pub listing: Option<&'a Listing>,
     /// The configuration of a container of LXC.
     pub lxc: Option<&'a Source>,
+    /// podman's configuration of the container, where the archive has one.
+    pub podman: Option<&'a PodmanConfig>,
+}
+
+impl<'a> Candidate<'a> {
+    fn of(archive: &'a impl Opened) -> Self {
+        Self {
+            manifest: archive.manifest(),
+            spec: archive.spec(),
+            cgroups: archive.cgroups(),
+            listing: archive.listing(),
+            lxc: archive.lxc(),
+            podman: None,
+        }
+    }
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
@@ -241,7 +254,11 @@ pub fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Pla
         cgroups: record,
         listing,
         lxc: source,
+        podman: _,
     } = candidate;
+    if request.runtime == Some(RuntimeKind::Podman) || podman::is_for(request, manifest) {
+        return podman::rehearse(request, candidate);
+    }
     if manifest.runtime.name == rewrite::processes::RUNTIME {
         return processes::rehearse(request, manifest, listing, record);
     }

@@ -168,10 +168,11 @@ fn not_found(request: &ExportRequest) -> &'static str {
         Subject::Container(ContainerRef {
             runtime: Some(RuntimeKind::Podman),
             ..
-        }) => "`podman ps --all` shows what there is",
+        }) => "`podman ps --all` shows what there is; containers of rootless podman nobody can checkpoint",
         Subject::Container(container) if container.state_root.is_none() => {
             "`runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state \
-             directory of its own (as containerd gives it) name that with --runtime-root"
+             directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman \
+             nobody can checkpoint"
         }
         Subject::Process(_) => "`ps -e` shows the processes, `systemctl list-units` the units that there are",
         _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
@@ -269,7 +270,7 @@ mod tests {
         ckpt: cannot export container web
           cause: no container "web" (asked: runc, crun)
           state: what went to standard output is no archive
-          to do: `runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state directory of its own (as containerd gives it) name that with --runtime-root
+          to do: `runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman nobody can checkpoint
         "#);
     }
 

@@ -16,6 +16,9 @@ pub enum Error {
         /// The program.
         program: &'static str,
     },
+    /// Not root.
+    #[error("only root can checkpoint and restore containers; those of rootless podman nobody can, as CRIU needs root")]
+    NotRoot,
     /// No runtime at all is installed.
     #[error("no container runtime is installed: none of {programs} was found in PATH")]
     NoneInstalled {
@@ -181,7 +184,9 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
+            Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::NotRoot | Self::LxcCrashes { .. } => {
+                ErrorKind::Host
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::BadId { .. }
