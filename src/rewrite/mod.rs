@@ -31,5 +31,5 @@ pub use error::Error;
 pub use host::{CgroupSummary, CgroupView, HostView, Limit, LxcHost, PathKind};
 pub use layout::{CONTAINERS_DIR, Layout, Name};
 pub use plan::{Inputs, LxcInputs, Plan, Step, plan, plan_schema, questions};
-pub use refusal::{ProcessRefusal, Refusal, Refusals};
+pub use refusal::{PodmanRefusal, ProcessRefusal, Refusal, Refusals};
 pub use spec::{Change, Spec};

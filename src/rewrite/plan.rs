@@ -295,8 +295,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
-        self.refusals.push(refusal);
+    fn refuse(&mut self, refusal: impl Into<Refusal>) {
+        self.refusals.push(refusal.into());
     }
 
     fn warn(&mut self, warning: Warning) {

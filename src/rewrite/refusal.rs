@@ -1,12 +1,14 @@
 //! Everything that keeps an import from being planned, all at once, each with what to do about it.
 
 mod list;
+mod podman;
 mod process;
 mod quote;
 
 use std::path::PathBuf;
 
 pub use self::list::Refusals;
+pub use self::podman::PodmanRefusal;
 pub use self::process::ProcessRefusal;
 pub(super) use self::quote::{one_line, quoted};
 use super::host::Limit;
@@ -99,6 +101,9 @@ pub enum Refusal {
     /// Of processes without a container.
     #[error(transparent)]
     Process(#[from] ProcessRefusal),
+    /// Of a container of podman's, or for podman.
+    #[error(transparent)]
+    Podman(#[from] PodmanRefusal),
     /// The archive joins a network namespace of the host by its path.
     #[error("the container was in the network namespace at {path}, which belongs to the host it comes from")]
     NetnsPath {
@@ -112,92 +117,6 @@ pub enum Refusal {
         kind: String,
         /// The path.
         path: String,
-    },
-
-    /// The archive wants a secret of this host.
-    #[error("the archive hands podman's secret {name:?} of this host to the container")]
-    Secret {
-        /// Its name.
-        name: String,
-    },
-    /// The archive wants a volume whose driver may mount anything.
-    #[error(
-        "the archive makes the volume {name:?} with options for its driver, which may mount any file system of this host"
-    )]
-    VolumeOptions {
-        /// Its name.
-        name: String,
-    },
-
-    // podman cannot take the archive.
-    /// It was not made of a container of podman's.
-    #[error("the archive is not of a container of podman's: it has no configuration that podman could take")]
-    NotOfPodman,
-    /// The container has something that podman does not restore.
-    #[error("podman cannot restore the container: it has {what}")]
-    NotForPodman {
-        /// What.
-        what: &'static str,
-    },
-    /// The image is not there.
-    #[error("the container's image {name:?} ({id}) is not on this host")]
-    ImageMissing {
-        /// Its name.
-        name: String,
-        /// Its identifier.
-        id: String,
-    },
-    /// Another image has its name.
-    #[error("{name:?} is another image on this host: {here}, and the container was made from {archived}")]
-    ImageDiffers {
-        /// The name.
-        name: String,
-        /// The identifier of the container's.
-        archived: String,
-        /// That of the one on this host.
-        here: String,
-    },
-    /// A volume of that name is there.
-    #[error("there is a volume {name:?} on this host")]
-    VolumeTaken {
-        /// Its name.
-        name: String,
-    },
-    /// Somebody listens on a port that the container publishes.
-    #[error("the port {port} that the container publishes is taken on this host")]
-    PortTaken {
-        /// The port, as `podman run --publish` has it.
-        port: String,
-    },
-    /// A name for a volume that is none.
-    #[error("{name:?} cannot be the name of a volume")]
-    VolumeName {
-        /// The name.
-        name: String,
-    },
-    /// A network is not there.
-    #[error("podman's network {name:?} is not on this host")]
-    NetworkMissing {
-        /// Its name.
-        name: String,
-    },
-    /// A secret is not there.
-    #[error("podman's secret {name:?} is not on this host")]
-    SecretMissing {
-        /// Its name.
-        name: String,
-    },
-    /// The container was in a pod.
-    #[error("the container was in a pod")]
-    PodNeeded,
-    /// The container was in no pod.
-    #[error("--pod is given, but the container was in no pod")]
-    PodUnused,
-    /// There is no such pod.
-    #[error("there is no pod {name:?} on this host")]
-    PodMissing {
-        /// Its name.
-        name: String,
     },
 
     // The request does not fit the archive.
@@ -393,27 +312,21 @@ impl Refusal {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Spec(_) | Self::VolumeName { .. } => ErrorKind::Archive,
+            Self::Spec(_) => ErrorKind::Archive,
             Self::Lxc(refusal) => refusal.kind(),
             Self::Process(refusal) => refusal.kind(),
+            Self::Podman(refusal) => refusal.kind(),
             Self::Hook { .. }
             | Self::CriuConfig { .. }
             | Self::Annotation { .. }
             | Self::BindMount { .. }
             | Self::ForeignMount { .. }
             | Self::Device { .. }
-            | Self::Secret { .. }
-            | Self::VolumeOptions { .. }
             | Self::OtherRuntime { .. }
             | Self::NetnsPath { .. }
             | Self::NamespacePath { .. } => ErrorKind::Policy,
             Self::SourceMissing { .. }
             | Self::SourceType { .. }
-            | Self::ImageMissing { .. }
-            | Self::ImageDiffers { .. }
-            | Self::NetworkMissing { .. }
-            | Self::SecretMissing { .. }
-            | Self::PodMissing { .. }
             | Self::NoRuntime { .. }
             | Self::PathMissing { .. }
             | Self::Controller { .. }
@@ -430,6 +343,7 @@ impl Refusal {
         let text = match self {
             Self::Lxc(refusal) => return refusal.advice(),
             Self::Process(refusal) => return refusal.advice(),
+            Self::Podman(refusal) => return refusal.advice(),
             Self::NoWay { .. } => "leave out --runtime".to_owned(),
             Self::Hook { .. } => "--allow-hooks lets the hooks run".to_owned(),
             Self::CriuConfig { .. } => "--allow-criu-config lets CRIU read it".to_owned(),
@@ -446,52 +360,9 @@ impl Refusal {
                 format!("--runtime {wanted} --allow-other-runtime tries it, without --runtime the same one restores it")
             }
             Self::NetnsPath { .. } => "--netns PATH names one of this host, --netns new makes one".to_owned(),
-            Self::Secret { .. } => "--allow-mount /run/secrets gives it".to_owned(),
             _ => {
-                let advice = self.podman_advice().or_else(|| self.usage_advice());
-                return advice.or_else(|| self.host_advice());
+                return self.usage_advice().or_else(|| self.host_advice());
             }
-        };
-        Some(text)
-    }
-
-    fn podman_advice(&self) -> Option<String> {
-        let text = match self {
-            Self::VolumeOptions { name } => format!(
-                "make it yourself: `podman volume create {}`, then --ignore-volumes",
-                quoted(name)
-            ),
-            Self::NotOfPodman => "--runtime runc or --runtime crun imports it".to_owned(),
-            Self::ImageMissing { name, .. } => {
-                format!(
-                    "bring it here, with `podman pull {0}`, or `podman save {0}` there and `podman load` here",
-                    quoted(name)
-                )
-            }
-            Self::ImageDiffers { name, .. } => {
-                format!(
-                    "bring the very image here: `podman save {}` there, `podman load` here",
-                    quoted(name)
-                )
-            }
-            Self::VolumeTaken { name } => format!(
-                "--ignore-volumes takes it as it is, without what the archive holds; `podman volume rm {}` removes it",
-                quoted(name)
-            ),
-            Self::PortTaken { .. } => {
-                "--publish gives the container other ports; or end what listens there (`ss -lntup` names it)".to_owned()
-            }
-            Self::NetworkMissing { name } => format!("`podman network create {}` makes one", quoted(name)),
-            Self::SecretMissing { name } => format!("`podman secret create {} FILE` makes one", quoted(name)),
-            Self::PodNeeded => "--pod POD names one of this host".to_owned(),
-            Self::PodUnused => "leave out --pod".to_owned(),
-            Self::PodMissing { name } => {
-                format!(
-                    "`podman pod create {}` makes one; it must share what the old one shared",
-                    quoted(name)
-                )
-            }
-            _ => return None,
         };
         Some(text)
     }

@@ -11,7 +11,6 @@ use crate::manifest::{BindMount, FileType, RootfsMode};
 use crate::request::Netns;
 use crate::rewrite::host::{LxcHost, PathKind};
 use crate::rewrite::lxc::{self, Home, LxcRequest, Need, Rewritten};
-use crate::rewrite::refusal::Refusal;
 use crate::rewrite::spec::clean;
 
 /// Where containers have POSIX shared memory.
@@ -89,7 +88,7 @@ impl Planner<'_> {
         ];
         for (given, flag, instead) in flags {
             if given {
-                self.refuse(Refusal::Lxc(lxc::Refusal::Flag { flag, instead }));
+                self.refuse(lxc::Refusal::Flag { flag, instead });
             }
         }
     }
@@ -210,7 +209,7 @@ impl Planner<'_> {
                 Need::FreeInterface { name, .. } => !here.interfaces.contains(name),
             };
             if !met {
-                self.refuse(Refusal::Lxc(lxc::Refusal::Lacking { need: need.clone() }));
+                self.refuse(lxc::Refusal::Lacking { need: need.clone() });
             }
         }
     }
@@ -234,7 +233,7 @@ impl Planner<'_> {
         self.lxc_links = links(&effective);
         for finding in judge(&effective, context) {
             if finding.blocks() {
-                self.refuse(Refusal::Lxc(lxc::Refusal::Found { finding }));
+                self.refuse(lxc::Refusal::Found { finding });
             } else if !matches!(finding, Finding::Label { .. }) {
                 let remark = format!("{finding}: {}", finding.advice());
                 self.warn(Warning::Lxc { remark });

@@ -8,7 +8,7 @@ use crate::request::RestoreOptions;
 use crate::rewrite::host::HostView;
 use crate::rewrite::layout::{Layout, Name};
 use crate::rewrite::podman::{PodmanConfig, VolumeUse};
-use crate::rewrite::refusal::{Refusal, Refusals};
+use crate::rewrite::refusal::{PodmanRefusal, Refusal, Refusals};
 use crate::rewrite::spec::mounts::{self, Mount, MountKind};
 use crate::rewrite::spec::{clean, namespaces};
 
@@ -70,7 +70,7 @@ pub fn plan_podman(
 ) -> Result<Plan, Refusals> {
     let mut planner = Planner::new(inputs, &host.cgroup, Some(host));
     let Some(config) = config else {
-        planner.refuse(Refusal::NotOfPodman);
+        planner.refuse(PodmanRefusal::NotOfPodman);
         return planner.finish();
     };
     planner.make_podman(config, podman)
@@ -115,7 +115,7 @@ impl Planner<'_> {
 
     fn judge_for_podman(&mut self, config: &PodmanConfig, podman: &PodmanView) {
         for error in crate::rewrite::spec::ambiguous_keys(self.archived) {
-            self.refuse(error.into());
+            self.refuse(error);
         }
         self.judge_kind();
         self.judge_hooks();
@@ -156,24 +156,24 @@ impl Planner<'_> {
 
     fn judge_engine(&mut self, config: &PodmanConfig, podman: &PodmanView) {
         for what in config.unrestorable() {
-            self.refuse(Refusal::NotForPodman { what });
+            self.refuse(PodmanRefusal::NotForPodman { what });
         }
         for name in &podman.containers_taken {
             self.refuse(Refusal::NameTaken { name: name.clone() });
         }
         for port in &podman.ports_taken {
-            self.refuse(Refusal::PortTaken { port: port.clone() });
+            self.refuse(PodmanRefusal::PortTaken { port: port.clone() });
         }
         for name in &podman.networks_missing {
-            self.refuse(Refusal::NetworkMissing { name: name.clone() });
+            self.refuse(PodmanRefusal::NetworkMissing { name: name.clone() });
         }
         let allowed =
             self.request.allow_all_mounts || self.request.allow_mounts.iter().any(|path| clean(path) == SECRETS);
         for name in config.secrets() {
             if !allowed {
-                self.refuse(Refusal::Secret { name });
+                self.refuse(PodmanRefusal::Secret { name });
             } else if podman.secrets_missing.contains(&name) {
-                self.refuse(Refusal::SecretMissing { name });
+                self.refuse(PodmanRefusal::SecretMissing { name });
             }
         }
     }
@@ -182,11 +182,11 @@ impl Planner<'_> {
     fn judge_image(&mut self, config: &PodmanConfig, podman: &PodmanView) {
         let (name, id) = config.image();
         match &podman.image {
-            None => self.refuse(Refusal::ImageMissing {
+            None => self.refuse(PodmanRefusal::ImageMissing {
                 name: name.to_owned(),
                 id: id.to_owned(),
             }),
-            Some(here) if here.trim_start_matches("sha256:") != id => self.refuse(Refusal::ImageDiffers {
+            Some(here) if here.trim_start_matches("sha256:") != id => self.refuse(PodmanRefusal::ImageDiffers {
                 name: name.to_owned(),
                 archived: id.to_owned(),
                 here: here.clone(),
@@ -197,9 +197,9 @@ impl Planner<'_> {
 
     fn judge_pod(&mut self, config: &PodmanConfig, podman: &PodmanView) {
         match (config.is_of_pod(), &self.request.podman.pod) {
-            (true, None) => self.refuse(Refusal::PodNeeded),
-            (false, Some(_)) => self.refuse(Refusal::PodUnused),
-            (true, Some(pod)) if !podman.has_pod => self.refuse(Refusal::PodMissing { name: pod.clone() }),
+            (true, None) => self.refuse(PodmanRefusal::PodNeeded),
+            (false, Some(_)) => self.refuse(PodmanRefusal::PodUnused),
+            (true, Some(pod)) if !podman.has_pod => self.refuse(PodmanRefusal::PodMissing { name: pod.clone() }),
             _ => {}
         }
     }
@@ -212,11 +212,11 @@ impl Planner<'_> {
             let name = &volume.name;
             let fits = name.len() <= MAX_VOLUME_NAME && name.chars().all(legal);
             if !fits || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-                self.refuse(Refusal::VolumeName { name: name.clone() });
+                self.refuse(PodmanRefusal::VolumeName { name: name.clone() });
             } else if volume.driver_options && !podman.volumes_taken.contains(name) {
-                self.refuse(Refusal::VolumeOptions { name: name.clone() });
+                self.refuse(PodmanRefusal::VolumeOptions { name: name.clone() });
             } else if podman.volumes_taken.contains(name) && !self.request.podman.ignore_volumes {
-                self.refuse(Refusal::VolumeTaken { name: name.clone() });
+                self.refuse(PodmanRefusal::VolumeTaken { name: name.clone() });
             }
         }
         volumes

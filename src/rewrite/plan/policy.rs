@@ -9,7 +9,7 @@ impl Planner<'_> {
     /// Judges the archive as a whole.
     pub(super) fn judge_archive(&mut self) {
         for error in crate::rewrite::spec::ambiguous_keys(self.archived) {
-            self.refuse(error.into());
+            self.refuse(error);
         }
         self.judge_for_processes();
         self.judge_whole();
