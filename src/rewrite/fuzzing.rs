@@ -77,7 +77,7 @@ fn config(text: &[u8], allowed: u8) {
         ..PodmanView::default()
     };
     told(plan_podman(case.inputs(&spec), Some(&config), &case.host, &view));
-    assert!(config.cleaned().is_object());
+    assert!(config.cleaned("cgroupfs").is_object());
 }
 
 /// Lets the importer allow and ask for what these bits say.
