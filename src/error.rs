@@ -129,7 +129,7 @@ pub enum Error {
     #[error(transparent)]
     Capture(#[from] crate::capture::Error),
     /// A bind mount that was named does not exist.
-    #[error("the container has no bind mount at {destination} (it has: {})", known.join(", "))]
+    #[error("the container has no bind mount at {destination} (it has: {})", listed(.known))]
     NoSuchMount {
         /// What was named.
         destination: String,
@@ -182,7 +182,7 @@ pub enum Error {
     #[error("the process that guards the container while its memory is incomplete has ended")]
     NoGuard,
     /// An entry cannot be read, or not be placed.
-    #[error("{entry}")]
+    #[error("entry {entry} of the archive")]
     Entry {
         /// The entry.
         entry: String,
@@ -245,7 +245,26 @@ pub enum Error {
     },
 }
 
+/// What there is, in one line.
+fn listed(known: &[String]) -> String {
+    if known.is_empty() {
+        "none at all".to_owned()
+    } else {
+        known.join(", ")
+    }
+}
+
 impl Error {
+    /// What to do about it, where that is not the same for every error of its class.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Dump { source, .. } | Self::Restore { source, .. } => source.advice(),
+            Self::Runtime(error) => error.advice(),
+            _ => None,
+        }
+    }
+
     /// The class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

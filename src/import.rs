@@ -171,7 +171,20 @@ fn run(
             images,
         });
     };
-    adopt::give_root_its_mode(&plan, archive.manifest(), &archive.images(&command.images))?;
+    let restored = restore_prepared(&plan, command, applied, &mut archive, events, interrupted)?;
+    Ok(Outcome::Restored(restored))
+}
+
+/// Restores what the plan has prepared, and removes what only the restore needed.
+fn restore_prepared(
+    plan: &Plan,
+    command: &RestoreCommand,
+    applied: rewrite::Applied<'_>,
+    archive: &mut impl Opened,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Restored, Error> {
+    adopt::give_root_its_mode(plan, archive.manifest(), &archive.images(&command.images))?;
     let memory = archive.memory();
     let finishing = Finishing {
         cgroups: archive.cgroups(),
@@ -182,13 +195,13 @@ fn run(
         images: images.clone(),
         ..command.clone()
     };
-    let restored = restore::restore(&plan, &command, applied, memory, &finishing, interrupted)?;
+    let restored = restore::restore(plan, &command, applied, memory, &finishing, interrupted)?;
     if command.processes.is_some() {
-        processes::clear(&plan, events);
+        processes::clear(plan, events);
     } else if eager {
         discard(&images, events);
     }
-    Ok(Outcome::Restored(restored))
+    Ok(restored)
 }
 
 /// The container has its memory: that of its images is of no more use.

@@ -53,10 +53,10 @@ pub struct ProcessRestore {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<PathBuf>,
     /// In a session of its own: the one it was in is somebody else's.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_session: bool,
     /// Connections to systemd's journal that are made anew.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub journal: Vec<JournalStream>,
 }
 

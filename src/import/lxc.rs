@@ -21,6 +21,8 @@ use crate::runtime::{self, Lxc, Runtime as _};
 const LXCPATH: &str = "/var/lib/lxc";
 /// Whether AppArmor is at work.
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+/// There where CRIU can see it.
+const SEEN_APPARMOR: &str = "/sys/kernel/security/apparmor";
 /// There where SELinux is at work.
 const SELINUX: &str = "/sys/fs/selinux/enforce";
 
@@ -92,6 +94,7 @@ pub(super) fn host(request: &ImportRequest, source: &Source) -> Result<LxcHost, 
         interfaces: interfaces.iter().map(|interface| interface.name.clone()).collect(),
         bridges: bridges.map(|bridge| bridge.name.clone()).collect(),
         apparmor: fs::read_to_string(APPARMOR).is_ok_and(|text| text.trim() == "Y"),
+        securityfs: Path::new(SEEN_APPARMOR).exists(),
         selinux: Path::new(SELINUX).exists(),
     })
 }

@@ -85,6 +85,8 @@ pub struct LxcHost {
     pub bridges: BTreeSet<String>,
     /// Whether AppArmor is at work.
     pub apparmor: bool,
+    /// Whether CRIU sees it.
+    pub securityfs: bool,
     /// Whether SELinux is at work.
     pub selinux: bool,
 }

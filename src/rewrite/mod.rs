@@ -24,7 +24,6 @@ mod refusal;
 pub mod spec;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz target has less use for it than tests"))]
-#[allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 mod testing;
 
 pub use apply::{Applied, Contents, apply};

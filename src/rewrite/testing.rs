@@ -1,4 +1,5 @@
 //! An archive, a host and a request to test with, made from the configurations in `fixtures/spec/`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -201,6 +201,28 @@ impl Error {
     }
 }
 
+impl Error {
+    /// What to do about it, where that is not the same for every error of its class.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let text = match self {
+            Self::NotInstalled { .. } => {
+                "install it, or have the directory that it is in in PATH (sudo and ssh may set another PATH than your shell's)"
+            }
+            Self::NoneInstalled { .. } => {
+                "install the runtime that runs the container, or have the directory that it is in in PATH (sudo and ssh may \
+                 set another PATH than your shell's)"
+            }
+            Self::NotRunning { status, .. } if status == "paused" => "resume it with its runtime, and export again",
+            Self::NotRunning { .. } => "start it, and export again: what does not run has no memory to save",
+            Self::Busy { .. } => "wait until that one has ended, and run the same command again",
+            Self::Unsupported { .. } => "leave that switch out",
+            _ => return None,
+        };
+        Some(text)
+    }
+}
+
 /// Each finding on a line of its own, with what to change.
 fn listed(findings: &[Finding]) -> String {
     let line = |finding: &Finding| format!("\n  - {finding}\n      {}", finding.advice());

@@ -227,7 +227,7 @@ fn lxc_dump_that_fails_at_any_phase_leaves_network_cgroups_and_mounts_as_they_we
     a.run(
         "bridge link set dev vethc1 cost 7 priority 3 hairpin on isolated on learning off flood off mcast_flood off\n\
          bridge link set dev vethc1 guard on root_block on fastleave off\n\
-         bridge fdb add 02:77:00:00:02:60 dev vethc1 master static; bridge fdb add 02:77:00:00:09:99 dev vethc1 master static",
+         bridge fdb replace 02:77:00:00:02:60 dev vethc1 master static; bridge fdb replace 02:77:00:00:09:99 dev vethc1 master static",
     );
     let before = state(a);
     let assert_host_as_before = |phase: &str| {

@@ -96,6 +96,8 @@ pub enum Need {
         /// The container's interface that needs it.
         inside: String,
     },
+    /// The file system in which CRIU looks for AppArmor.
+    SecurityFs,
     /// The name of an interface that must be free.
     FreeInterface {
         /// The name.

@@ -228,6 +228,9 @@ fn lacking(need: &Need) -> String {
         Need::Bridge { name, inside } => {
             format!("this host has no bridge {name:?}, which the container's {inside} is in")
         }
+        Need::SecurityFs => {
+            "the container has an AppArmor profile, and CRIU sees no AppArmor here, as /sys/kernel/security is not mounted".to_owned()
+        }
         Need::FreeInterface { name, inside } => {
             format!(
                 "this host has an interface {name:?} already, as the other end of the container's {inside} is called"
@@ -245,6 +248,7 @@ fn lacking_advice(need: &Need) -> String {
         Need::DirectoryOf(path) => format!("make it, or --map-path {}=PATH", quoted(path)),
         Need::Interface { inside, .. } => format!("make it, or --link {}=INTERFACE names another", quoted(inside)),
         Need::Bridge { inside, .. } => format!("make it, or --link {}=BRIDGE names another", quoted(inside)),
+        Need::SecurityFs => "mount -t securityfs securityfs /sys/kernel/security".to_owned(),
         Need::FreeInterface { inside, .. } => format!("--veth {}=NAME gives it another name", quoted(inside)),
     }
 }

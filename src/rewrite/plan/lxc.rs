@@ -192,7 +192,11 @@ impl Planner<'_> {
 
     /// Everything that the new configuration takes for granted must be here.
     fn check_needs(&mut self, rewritten: &Rewritten, here: &LxcHost) {
-        for need in &rewritten.needs {
+        let profile = Effective::new(&rewritten.config, &here.includes)
+            .get(keys::APPARMOR_PROFILE)
+            .is_some();
+        let security = (profile && here.apparmor).then_some(Need::SecurityFs);
+        for need in rewritten.needs.iter().chain(&security) {
             let met = match need {
                 Need::Path(path) if self.is_made(Path::new(path)) => true,
                 Need::Path(path) => self.look(Path::new(path)) != Some(PathKind::Missing),
@@ -202,6 +206,7 @@ impl Planner<'_> {
                 }
                 Need::Interface { name, .. } => here.interfaces.contains(name),
                 Need::Bridge { name, .. } => here.bridges.contains(name),
+                Need::SecurityFs => here.securityfs,
                 Need::FreeInterface { name, .. } => !here.interfaces.contains(name),
             };
             if !met {
