@@ -26,6 +26,7 @@ use crate::manifest::{EngineName, Manifest};
 use crate::request::{ImagesIn, ImportRequest, Netns, RuntimeKind};
 use crate::rewrite::plan::{PodmanCommand, plan_podman};
 use crate::rewrite::podman::PodmanConfig;
+use crate::rewrite::spec::names;
 use crate::rewrite::{self, Inputs, Name, Plan};
 use crate::runtime::{self, ContainerLock, Podman, PodmanRestore, Runtime as _};
 use host::Seen;
@@ -270,10 +271,11 @@ impl Importing<'_> {
     /// Tells CRIU the cgroup that podman has chosen, where the OCI runtime does not, or not right.
     fn name_cgroups(&self, session: &Session, bundle: &Path) -> Result<(), Error> {
         let config = configuration(bundle)?;
-        let cgroup = text_at(&config, "/linux/cgroupsPath").filter(|path| path.starts_with('/'));
+        let cgroup = names::cgroups_path(&config).map_err(rewrite::Error::from)?;
+        let cgroup = cgroup.and_then(|path| path.cgroup());
         let mut options = OptionFile::new();
         if let (Some(kind), Some(cgroup)) = (RuntimeKind::from_name(&self.command.runtime), cgroup) {
-            for root in runtime::cgroup_roots(kind, Some(cgroup)) {
+            for root in runtime::cgroup_roots(kind, Some(&cgroup)) {
                 options.value("cgroup-root", &root)?;
             }
         }

@@ -3,6 +3,7 @@
 use crate::container::{assert_counts, last};
 use crate::podman::{IMAGE, PODMAN, assert_nothing_left, attempt, count, moved, run, status};
 use crate::support::{Cgroup, Host, Hosts, Tree, possible};
+use crate::systemd::Booted;
 
 const COUNT: &str = "exec sh /opt/workloads/counter.sh /count";
 
@@ -156,6 +157,44 @@ fn a_container_of_a_pod_goes_on_as_a_plain_one_of_runc() {
     let cat = "cat /vol/file /dev/shm/segment /added /usr/share/modified; ls /usr/share/deleted 2>/dev/null; wget -q -O - http://127.0.0.1/";
     let held = b.run(&format!("runc exec plain sh -c '{cat}'"));
     assert_eq!(held, "kept\nheld\nnew\nchanged\nserved");
+}
+
+#[test]
+fn systemd_makes_the_cgroups_of_containers_that_move_under_it() {
+    if !possible() {
+        return;
+    }
+    let hosts = Hosts::up(Cgroup::V2);
+    let (a, b) = (Booted::on(hosts.host("a")), Booted::on(hosts.host("b")));
+    let image = "tar -C /data/image -cf - . | podman import -q - localhost/counter >/dev/null 2>&1";
+    let make = "mkdir -p /data/image/opt; cp -a /workloads/busybox/. /data/image; cp -r /opt/workloads /data/image/opt";
+    // These hosts have no controllers for limits.
+    a.run(&format!(
+        "{make}; {image}\n\
+         podman --runtime runc --cgroup-manager systemd run -d --name c1 --pids-limit=0 --network none localhost/counter \
+         sh /opt/workloads/counter.sh /count </dev/null >/dev/null 2>&1\n\
+         podman save -q -o /data/image.tar localhost/counter"
+    ));
+    a.wait_until("[ $(podman exec c1 tail -n 1 /count) -ge 3 ]");
+    a.run("ckpt export c1 -q -o /data/c1.ckpt");
+    hosts.host("a").run("scp -q /data/c1.ckpt /data/image.tar b:/data/");
+    b.run("podman load -q -i /data/image.tar >/dev/null");
+    let before: u64 = a.run("tail -n 1 $(podman mount c1)/count").parse().unwrap();
+    // Under another name it is in a scope of its own, not in that of the first, which runs beside it.
+    for (name, more) in [("c1", ""), ("c2", "--name c2")] {
+        b.run(&format!("ckpt import -q /data/c1.ckpt {more}"));
+        let count: u64 = b.run(&format!("podman exec {name} tail -n 1 /count")).parse().unwrap();
+        assert!(count > before, "{before}, then {count}");
+        let id = b.run(&format!("podman inspect {name} --format '{{{{.Id}}}}'"));
+        let scope = format!("/machine.slice/libpod-{id}.scope");
+        let inspected = b.run(&format!(
+            "podman inspect {name} --format '{{{{.State.CgroupPath}}}} {{{{.HostConfig.CgroupManager}}}}'\n\
+             grep ^0: /proc/$(podman inspect {name} --format '{{{{.State.Pid}}}}')/cgroup\n\
+             systemctl is-active libpod-{id}.scope"
+        ));
+        assert_eq!(inspected, format!("{scope} systemd\n0::{scope}\nactive"));
+    }
+    b.run("podman stop -t 0 c1 c2 >/dev/null && podman rm c1 c2 >/dev/null");
 }
 
 #[test]

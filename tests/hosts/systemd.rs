@@ -21,19 +21,19 @@ fn drop_in(archive: &str, pid_file: &str) -> String {
 }
 
 /// A host with a systemd in it, where everything below runs.
-struct Booted<'a>(Host<'a>);
+pub(crate) struct Booted<'a>(Host<'a>);
 
 impl<'a> Booted<'a> {
-    fn on(host: Host<'a>) -> Self {
+    pub(crate) fn on(host: Host<'a>) -> Self {
         host.run("/opt/workloads/mksystemd");
         Self(host)
     }
 
-    fn run(&self, script: &str) -> String {
+    pub(crate) fn run(&self, script: &str) -> String {
         self.0.run(&format!("insystemd sh -es <<'SCRIPT'\n{script}\nSCRIPT"))
     }
 
-    fn wait_until(&self, script: &str) {
+    pub(crate) fn wait_until(&self, script: &str) {
         self.0
             .wait_until(&format!("insystemd sh -es <<'SCRIPT'\n{script}\nSCRIPT"));
     }

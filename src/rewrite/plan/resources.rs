@@ -44,6 +44,7 @@ impl Planner<'_> {
 
     fn need_systemd(&mut self, path: &CgroupsPath) {
         self.systemd_cgroup = true;
+        self.cgroup_path = path.cgroup();
         if !self.cgroup.systemd {
             self.refuse(Refusal::NoSystemd { path: path.text() });
         }

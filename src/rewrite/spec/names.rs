@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{Editor, SpecError, string_at};
 
+/// Where runtimes put a scope whose slice is not named.
+const DEFAULT_SLICE: &str = "system.slice";
+
 /// `linux.cgroupsPath` in one of its two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupsPath {
@@ -36,6 +39,23 @@ impl CgroupsPath {
         match self {
             Self::Cgroupfs(path) if path.starts_with('/') => Some(path),
             _ => None,
+        }
+    }
+
+    /// The cgroup as an absolute path, whoever makes it: of systemd that of the scope, as runtimes name it.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<String> {
+        match self {
+            Self::Cgroupfs(_) => self.absolute().map(str::to_owned),
+            Self::Systemd { slice, prefix, name } => {
+                let slice = if slice.is_empty() { DEFAULT_SLICE } else { slice };
+                let scope = if prefix.is_empty() {
+                    format!("{name}.scope")
+                } else {
+                    format!("{prefix}-{name}.scope")
+                };
+                Some(format!("{}/{scope}", slice_path(slice)?))
+            }
         }
     }
 
@@ -99,6 +119,16 @@ impl CgroupsPath {
     }
 }
 
+/// Where systemd has a slice: `a-b.slice` is within `a.slice`, `-.slice` is the root (systemd.slice(5)).
+fn slice_path(slice: &str) -> Option<String> {
+    let stem = slice.strip_suffix(".slice").filter(|stem| !stem.is_empty())?;
+    if stem == "-" {
+        return Some(String::new());
+    }
+    let above = stem.match_indices('-').map(|(at, _)| format!("/{}.slice", &stem[..at]));
+    Some(above.chain([format!("/{slice}")]).collect())
+}
+
 /// A plain cgroup `name` in `parent`.
 pub(crate) fn plain(parent: &str, name: &str) -> CgroupsPath {
     CgroupsPath::Cgroupfs(super::clean(&format!("/{parent}/{name}")))
@@ -144,4 +174,25 @@ pub fn set_cgroups_path(editor: &mut Editor, path: &CgroupsPath) {
 /// Sets the hostname of the configuration.
 pub fn set_hostname(editor: &mut Editor, hostname: &str) {
     editor.set("", "hostname", Value::from(hostname));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup_is_where_systemd_has_the_scope() {
+        for (text, cgroup) in [
+            ("machine.slice:libpod:ab", Some("/machine.slice/libpod-ab.scope")),
+            (":runc:c1", Some("/system.slice/runc-c1.scope")),
+            ("user-1000.slice:p:c1", Some("/user.slice/user-1000.slice/p-c1.scope")),
+            ("-.slice::c1", Some("/c1.scope")),
+            ("odd:p:c1", None),
+            ("/box/c1", Some("/box/c1")),
+            ("box/c1", None),
+        ] {
+            let path = CgroupsPath::parse(text).unwrap();
+            assert_eq!(path.cgroup().as_deref(), cgroup, "{text}");
+        }
+    }
 }
