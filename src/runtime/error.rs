@@ -141,6 +141,17 @@ pub enum Error {
         /// Where the hierarchy is mounted.
         mount: PathBuf,
     },
+    /// `lxc-checkpoint` cannot dump a container that it has restored.
+    #[error(
+        "container {id:?} was restored, and LXC {version} cannot dump a restored container again where cgroups are of version 2 alone \
+         (its monitor does not know its freezer): stop and start it, and it can be exported"
+    )]
+    LxcOnce {
+        /// The container.
+        id: String,
+        /// LXC's version.
+        version: String,
+    },
     /// The freezer could not be used.
     #[error("opening or closing the freezer of container {id:?}")]
     Freezer {
@@ -182,6 +193,7 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
+            Self::LxcOnce { .. } => ErrorKind::Dump,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::BadId { .. }
