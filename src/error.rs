@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The class of an error: what the caller can do about it. Each has its exit code (`docs/exit-codes.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
     /// Something failed that no other class describes (exit code 1).
     Other,
@@ -128,7 +129,7 @@ pub enum Error {
     #[error(transparent)]
     Capture(#[from] crate::capture::Error),
     /// A bind mount that was named does not exist.
-    #[error("the container has no bind mount at {destination} (it has: {})", known.join(", "))]
+    #[error("the container has no bind mount at {destination} (it has: {})", listed(.known))]
     NoSuchMount {
         /// What was named.
         destination: String,
@@ -181,7 +182,7 @@ pub enum Error {
     #[error("the process that guards the container while its memory is incomplete has ended")]
     NoGuard,
     /// An entry cannot be read, or not be placed.
-    #[error("{entry}")]
+    #[error("entry {entry} of the archive")]
     Entry {
         /// The entry.
         entry: String,
@@ -201,6 +202,19 @@ pub enum Error {
     NoEntry {
         /// The entry.
         entry: &'static str,
+    },
+    /// There is less free space than an archive needs that is unpacked on its way in.
+    #[error(
+        "unpacking it in {} needs {} MiB at least, and {} MiB are free there",
+        directory.display(), needed.div_ceil(1 << 20), free >> 20
+    )]
+    NoRoom {
+        /// Where it is unpacked.
+        directory: PathBuf,
+        /// What is needed at least, bytes.
+        needed: u64,
+        /// What is free, bytes.
+        free: u64,
     },
     /// Of the network links.
     #[error(transparent)]
@@ -231,7 +245,26 @@ pub enum Error {
     },
 }
 
+/// What there is, in one line.
+fn listed(known: &[String]) -> String {
+    if known.is_empty() {
+        "none at all".to_owned()
+    } else {
+        known.join(", ")
+    }
+}
+
 impl Error {
+    /// What to do about it, where that is not the same for every error of its class.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Dump { source, .. } | Self::Restore { source, .. } => source.advice(),
+            Self::Runtime(error) => error.advice(),
+            _ => None,
+        }
+    }
+
     /// The class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -256,7 +289,9 @@ impl Error {
             Self::NoEntry { .. } => ErrorKind::Archive,
             Self::Tree { source, .. } => source.kind(),
             Self::Entry { .. } => ErrorKind::Restore,
-            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } => ErrorKind::Host,
+            Self::NoMemoryTracking | Self::NoUserfaultfd | Self::ImagesInMemory { .. } | Self::NoRoom { .. } => {
+                ErrorKind::Host
+            }
             Self::NoSuchMount { .. } | Self::Parent { .. } | Self::ParentMissing { .. } => ErrorKind::Usage,
             Self::NotLazy { .. } => ErrorKind::Usage,
             Self::Incomplete { .. } | Self::NoGuard => ErrorKind::Restore,

@@ -22,7 +22,9 @@ use crate::manifest::Manifest;
 use crate::process::Listing;
 use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::RestoreCommand;
+use crate::rewrite::podman::PodmanConfig;
 use crate::rewrite::{self, Inputs, LxcInputs, Plan, Spec};
+use crate::runtime;
 
 use contents::Archive;
 pub use lazy::{GuardOrder, LazyState, LazyStatus, guard, lazy_imports};
@@ -74,6 +76,9 @@ pub struct Restored {
 /// # Errors
 /// Whatever fails, nothing is left on this host but what [`Error::Restore`] names, and the same import can be run again.
 pub fn import(request: &ImportRequest, events: &dyn Events, interrupted: Hook<'_>) -> Result<Outcome, Error> {
+    if !request.dry_run && !request.no_restore {
+        runtime::need_root()?;
+    }
     if request.runtime == Some(RuntimeKind::Podman) {
         podman::judge(request)?;
         let archive = Archive::receive(request, events, interrupted)?;
@@ -143,14 +148,7 @@ fn run(
     interrupted: Hook<'_>,
 ) -> Result<Outcome, Error> {
     clear_abandoned(request, &archive, events)?;
-    let candidate = Candidate {
-        manifest: archive.manifest(),
-        spec: archive.spec(),
-        cgroups: archive.cgroups(),
-        listing: archive.listing(),
-        lxc: archive.lxc(),
-    };
-    let plan = rehearse(request, candidate)?;
+    let plan = rehearse(request, Candidate::of(&archive))?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -173,7 +171,20 @@ fn run(
             images,
         });
     };
-    adopt::give_root_its_mode(&plan, archive.manifest(), &archive.images(&command.images))?;
+    let restored = restore_prepared(&plan, command, applied, &mut archive, events, interrupted)?;
+    Ok(Outcome::Restored(restored))
+}
+
+/// Restores what the plan has prepared, and removes what only the restore needed.
+fn restore_prepared(
+    plan: &Plan,
+    command: &RestoreCommand,
+    applied: rewrite::Applied<'_>,
+    archive: &mut impl Opened,
+    events: &dyn Events,
+    interrupted: Hook<'_>,
+) -> Result<Restored, Error> {
+    adopt::give_root_its_mode(plan, archive.manifest(), &archive.images(&command.images))?;
     let memory = archive.memory();
     let finishing = Finishing {
         cgroups: archive.cgroups(),
@@ -184,13 +195,13 @@ fn run(
         images: images.clone(),
         ..command.clone()
     };
-    let restored = restore::restore(&plan, &command, applied, memory, &finishing, interrupted)?;
+    let restored = restore::restore(plan, &command, applied, memory, &finishing, interrupted)?;
     if command.processes.is_some() {
-        processes::clear(&plan, events);
+        processes::clear(plan, events);
     } else if eager {
         discard(&images, events);
     }
-    Ok(Outcome::Restored(restored))
+    Ok(restored)
 }
 
 /// The container has its memory: that of its images is of no more use.
@@ -214,6 +225,21 @@ pub struct Candidate<'a> {
     pub listing: Option<&'a Listing>,
     /// The configuration of a container of LXC.
     pub lxc: Option<&'a Source>,
+    /// podman's configuration of the container, where the archive has one.
+    pub podman: Option<&'a PodmanConfig>,
+}
+
+impl<'a> Candidate<'a> {
+    fn of(archive: &'a impl Opened) -> Self {
+        Self {
+            manifest: archive.manifest(),
+            spec: archive.spec(),
+            cgroups: archive.cgroups(),
+            listing: archive.listing(),
+            lxc: archive.lxc(),
+            podman: None,
+        }
+    }
 }
 
 /// The plan of an import, made from the small entries of its archive alone: nothing is changed, and whether the archive is
@@ -228,7 +254,11 @@ pub fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Pla
         cgroups: record,
         listing,
         lxc: source,
+        podman: _,
     } = candidate;
+    if request.runtime == Some(RuntimeKind::Podman) || podman::is_for(request, manifest) {
+        return podman::rehearse(request, candidate);
+    }
     if manifest.runtime.name == rewrite::processes::RUNTIME {
         return processes::rehearse(request, manifest, listing, record);
     }

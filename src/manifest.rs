@@ -339,7 +339,7 @@ impl fmt::Display for FileType {
 }
 
 /// What of a container's file system is in the archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filesystem {
     /// How the root file system is kept.
@@ -359,10 +359,11 @@ pub struct Filesystem {
 }
 
 /// How much of a root file system is in an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RootfsMode {
     /// Nothing: the importer has the very same files.
+    #[default]
     None,
     /// The upper layer of an overlay: added and changed files, and a list of deleted ones.
     Diff,

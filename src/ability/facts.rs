@@ -32,8 +32,13 @@ impl Facts {
     /// When /proc is not as it should be.
     pub fn gather(only: Option<RuntimeKind>) -> Result<Self, host::Error> {
         let mut host = HostFacts::collect()?;
+        // podman restores by the runtime below it.
+        let asked = |only: RuntimeKind, name: &str| {
+            only.name() == name
+                || (only == RuntimeKind::Podman && RuntimeKind::OCI.iter().any(|kind| kind.name() == name))
+        };
         host.runtimes
-            .retain(|name, _| only.is_none_or(|only| only.name() == name));
+            .retain(|name, _| only.is_none_or(|only| asked(only, name)));
         let criu = host.criu.as_ref().map(|criu| criu.path.clone());
         Ok(Self {
             root: rustix::process::geteuid().is_root(),

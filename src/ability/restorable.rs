@@ -11,6 +11,7 @@ use crate::lxc::Source;
 use crate::manifest::Manifest;
 use crate::process::Listing;
 use crate::request::ImportRequest;
+use crate::rewrite::podman::PodmanConfig;
 use crate::rewrite::{self, Plan, Refusal, Spec};
 
 /// What is known of an archive without reading all of it.
@@ -28,6 +29,8 @@ pub struct Candidate<'a> {
     pub cpuinfo: Option<&'a [u8]>,
     /// The configuration of a container of LXC.
     pub lxc: Option<&'a Source>,
+    /// podman's configuration of the container, where the archive has one.
+    pub podman: Option<&'a PodmanConfig>,
     /// Bytes of all entries together.
     pub content_bytes: u64,
 }
@@ -62,6 +65,7 @@ fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<C
             cgroups: candidate.cgroups,
             listing: candidate.listing,
             lxc: candidate.lxc,
+            podman: candidate.podman,
         },
     );
     match rehearsal {
@@ -81,10 +85,12 @@ fn rehearsed(candidate: &Candidate<'_>, request: &ImportRequest) -> Result<Vec<C
 }
 
 fn planned(plan: &Plan, content_bytes: u64) -> Vec<Check> {
-    let mut checks = vec![Check::ok(
-        "import",
-        format!("would go on as {} in {}", plan.name, plan.bundle.display()),
-    )];
+    let place = match plan.podman() {
+        Some(command) => format!("podman, whose image {} is the very one", command.image),
+        None => plan.bundle.display().to_string(),
+    };
+    let message = format!("would go on as {} in {place}", plan.name);
+    let mut checks = vec![Check::ok("import", message)];
     checks.extend(plan.warnings.iter().map(|warning| Check {
         level: Level::Warning,
         subject: "import",

@@ -117,11 +117,7 @@ impl Indexed {
     #[must_use]
     pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
         let tail = Tail::new(&self.index, &self.digests);
-        Tail {
-            signature: self.signature.clone(),
-            ..tail
-        }
-        .entries()
+        tail.signed(self.signature.clone()).entries()
     }
 
     /// Content of `SHA256SUMS.sig`, which was **not** checked.

@@ -272,9 +272,7 @@ impl<'a> IndexedEntry<'a> {
 
 impl Read for IndexedEntry<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let chunk = self.chunk()?;
-        let count = chunk.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&chunk[..count]);
+        let count = self.chunk()?.read(buffer)?;
         self.consume(count);
         Ok(count)
     }

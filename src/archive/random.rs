@@ -235,12 +235,6 @@ impl Frames {
         self.shared.changed.notify_all();
     }
 
-    /// How many frames [`Frames::ahead`] takes at most.
-    #[must_use]
-    pub fn most_ahead(&self) -> usize {
-        self.shared.capacity / 2
-    }
-
     fn frame(&self, number: usize) -> Result<Arc<Content>, Problem> {
         let mut state = self.shared.lock();
         loop {

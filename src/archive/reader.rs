@@ -64,11 +64,7 @@ impl Proof {
     #[must_use]
     pub fn closing(&self) -> Vec<(&'static str, Vec<u8>)> {
         let tail = Tail::new(&self.index, &self.digests);
-        Tail {
-            signature: self.signature.clone(),
-            ..tail
-        }
-        .entries()
+        tail.signed(self.signature.clone()).entries()
     }
 }
 
@@ -433,9 +429,7 @@ impl<R: Read> EntryReader<'_, R> {
 
 impl<R: Read> Read for EntryReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let chunk = self.chunk()?;
-        let count = chunk.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&chunk[..count]);
+        let count = self.chunk()?.read(buffer)?;
         self.consume(count);
         Ok(count)
     }

@@ -44,6 +44,11 @@ impl Tail {
         }
     }
 
+    /// The same with a signature.
+    pub(super) fn signed(self, signature: Option<Vec<u8>>) -> Self {
+        Self { signature, ..self }
+    }
+
     /// The entries of the tail, as they are in the archive.
     pub(super) fn entries(self) -> Vec<(&'static str, Vec<u8>)> {
         let signature = self.signature.map(|signature| (SIGNATURE, signature));

@@ -125,12 +125,12 @@ impl Archive {
     /// Reads an archive of another engine in one pass.
     pub fn read_foreign(
         &self,
-        source: impl Read,
+        source: impl Read + Send + 'static,
         wanted: &dyn Fn(&str) -> bool,
         take: Take<'_>,
     ) -> Result<Summary, Stop> {
         let failed = |error: foreign::Error| self.fail_foreign(&error);
-        let mut reader = foreign::Reader::new(source, Limits::default()).map_err(failed)?;
+        let mut reader = foreign::Reader::ahead(source, Limits::default()).map_err(failed)?;
         while let Some(entry) = reader.next_entry().map_err(failed)? {
             if wanted(entry.path.as_str()) {
                 take(entry.path.as_str(), entry.size, &mut reader)?;

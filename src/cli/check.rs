@@ -9,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use super::Outcome;
 use super::archive::Archive;
 use super::args::CheckArgs;
+use super::look::CONFIG;
 use super::render::failure::Failure;
 use super::render::{Stop, Ui, text};
 use crate::ability::{self, Candidate, Check, Facts, Level};
@@ -19,6 +20,7 @@ use crate::host::HostFacts;
 use crate::lxc::Source;
 use crate::process::{FILES_JSON, Listing};
 use crate::request::ImportRequest;
+use crate::rewrite::podman::PodmanConfig;
 use crate::rewrite::{self, Spec};
 
 /// The entries that decide, beside the manifest.
@@ -53,7 +55,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let archive = Archive::of(request.input.clone(), request.threads, "check");
     let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let summary = archive.read(
-        &|name| [SPEC, CGROUPS, FILES_JSON, CPUINFO].contains(&name) || name.starts_with(LXC),
+        &|name| [SPEC, CONFIG, CGROUPS, FILES_JSON, CPUINFO].contains(&name) || name.starts_with(LXC),
         &mut |name, _, content| {
             let mut text = Vec::new();
             content
@@ -78,6 +80,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
     let listing = texts.get(FILES_JSON).map(|text| Listing::from_json(text)).transpose();
     let listing = listing.map_err(|error| fail(crate::runtime::Error::from(error).into()))?;
     let lxc = Source::read(|name| Ok::<_, Error>(texts.get(name).cloned())).map_err(fail)?;
+    let podman = texts.get(CONFIG).and_then(|text| PodmanConfig::parse(text));
     let candidate = Candidate {
         manifest: &summary.manifest,
         spec: &spec,
@@ -85,6 +88,7 @@ fn compared(request: &ImportRequest, here: &HostFacts) -> Result<Vec<Check>, Sto
         listing: listing.as_ref(),
         cpuinfo: texts.get(CPUINFO).map(Vec::as_slice),
         lxc: lxc.as_ref(),
+        podman: podman.as_ref(),
         content_bytes: summary.content_bytes,
     };
     ability::restorable(&candidate, request, here).map_err(fail)

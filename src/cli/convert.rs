@@ -50,6 +50,7 @@ fn convert(remake: &Remake<'_>, request: &ConvertRequest, events: &dyn Events) -
             let options = SealOptions {
                 compression: request.compression,
                 threads: request.threads,
+                stop: foreign::Stop::NEVER,
             };
             foreign::seal(material, sink, options, events).map(Converted::from)
         }

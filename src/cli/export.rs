@@ -13,12 +13,6 @@ use crate::criu;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::export::Report;
 use crate::request::{ContainerRef, ExportRequest, Output, ProcessRef, RuntimeKind, Subject};
-use crate::runtime;
-
-/// What to do where no runtime is found. A container that is there all the same is often one whose runtime is not in this
-/// PATH: sudo and ssh set shorter ones.
-const INSTALL_ADVICE: &str = "install the runtime that runs the container, or have the directory that it is in in PATH \
-                              (sudo and ssh may set another PATH than your shell's)";
 
 /// Exports a container.
 pub fn run(args: ExportArgs, ui: &Ui) -> Outcome {
@@ -85,7 +79,11 @@ fn sentence(report: &Report) -> String {
 fn failure(request: &ExportRequest, error: &Error) -> Failure {
     let what = format!("cannot export {}", subject(request));
     let kind = error.kind();
-    let advice = if stopped(error) { None } else { advice(request, kind) };
+    let advice = match error.advice() {
+        _ if stopped(error) => None,
+        Some(advice) => Some(advice.to_owned()),
+        None => advice(request, kind),
+    };
     match error {
         Error::Dump {
             container,
@@ -102,9 +100,6 @@ fn failure(request: &ExportRequest, error: &Error) -> Failure {
                 }
                 _ => broken(fate).or(advice),
             }),
-        Error::Runtime(none @ runtime::Error::NoneInstalled { .. }) => Failure::new(what, kind, none)
-            .state(Some(archive(request, &Fate::RunsOn, error)))
-            .advice(Some(INSTALL_ADVICE.to_owned())),
         // It failed before the container was touched.
         other => Failure::new(what, kind, other)
             .state(Some(archive(request, &Fate::RunsOn, other)))
@@ -173,10 +168,11 @@ fn not_found(request: &ExportRequest) -> &'static str {
         Subject::Container(ContainerRef {
             runtime: Some(RuntimeKind::Podman),
             ..
-        }) => "`podman ps --all` shows what there is",
+        }) => "`podman ps --all` shows what there is; containers of rootless podman nobody can checkpoint",
         Subject::Container(container) if container.state_root.is_none() => {
             "`runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state \
-             directory of its own (as containerd gives it) name that with --runtime-root"
+             directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman \
+             nobody can checkpoint"
         }
         Subject::Process(_) => "`ps -e` shows the processes, `systemctl list-units` the units that there are",
         _ => "`runc --root DIR list` or `crun --root DIR list` shows what there is",
@@ -193,6 +189,7 @@ mod tests {
     use super::super::args::{Cli, Command};
     use super::*;
     use crate::archive::Digest;
+    use crate::runtime;
 
     fn request(line: &str) -> ExportRequest {
         match Cli::try_parse_from(["ckpt", "export"].into_iter().chain(line.split(' ')))
@@ -246,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_of_the_error_where_its_class_says_too_little() {
+        let id = || "web".to_owned();
+        let (status, holder) = ("paused".to_owned(), "pid 7".to_owned());
+        for (error, advice) in [
+            (runtime::Error::NotRunning { id: id(), status }, "resume it"),
+            (
+                runtime::Error::Busy { id: id(), holder },
+                "wait until that one has ended",
+            ),
+            (runtime::Error::NotInstalled { program: "crun" }, "install it, or have"),
+        ] {
+            let text = told("web -o f", &error.into());
+            assert!(text.contains(&format!("to do: {advice}")), "{text}");
+        }
+    }
+
+    #[test]
     fn an_unknown_container_is_told_with_where_to_look() {
         let error = runtime::Error::NotFound {
             id: "web".into(),
@@ -256,7 +270,7 @@ mod tests {
         ckpt: cannot export container web
           cause: no container "web" (asked: runc, crun)
           state: what went to standard output is no archive
-          to do: `runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state directory of its own (as containerd gives it) name that with --runtime-root
+          to do: `runc list`, `crun list`, `lxc-ls --fancy` and `podman ps --all` show what there is; for a runtime with a state directory of its own (as containerd gives it) name that with --runtime-root. Containers of rootless podman nobody can checkpoint
         "#);
     }
 

@@ -105,7 +105,7 @@ fn failure(request: &ImportRequest, error: &Error) -> Failure {
     let file = super::source_name(&request.input);
     let what = format!("cannot import {file}");
     let kind = error.kind();
-    let advice = advice(&file, kind);
+    let advice = error.advice().map(str::to_owned).or_else(|| advice(&file, kind));
     match error {
         Error::Restore { log, left, source, .. } => Failure::new(what, kind, source)
             .state(Some(remains(left)))

@@ -74,6 +74,7 @@ impl<'a> Remake<'a> {
             spool: &spool,
             threads: self.threads,
             limits: Limits::default(),
+            stop: foreign::Stop::NEVER,
         };
         let material = Material::read(source, reading, events).map_err(|error| self.fail(&error))?;
         Ok(Parts { material, sink, spool })

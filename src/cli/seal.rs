@@ -55,6 +55,7 @@ fn seal(remake: &Remake<'_>, request: &SealRequest, events: &dyn Events) -> Resu
     let options = SealOptions {
         compression: request.compression,
         threads: request.threads,
+        stop: foreign::Stop::NEVER,
     };
     let sealed = foreign::seal(material, sink, options, events).map_err(|error| remake.fail(&error))?;
     warn(&sealed.left, events);

@@ -15,7 +15,7 @@ use crate::cgroup::{self, CgroupRecord};
 use crate::error::Error;
 use crate::foreign;
 use crate::host;
-use crate::manifest::Manifest;
+use crate::manifest::{Host, Manifest};
 use crate::mounts::{self, MountTable};
 use crate::request::{ExportRequest, RootfsChoice, RuntimeKind};
 use crate::runtime::{Engine, Runtime, Target};
@@ -38,6 +38,28 @@ pub(super) struct Contents {
     engine: Option<Engine>,
 }
 
+/// The engine of a container, its runtime with its version, and this host.
+type Answers = (Option<Engine>, (RuntimeKind, String), Host);
+
+/// Asks for what a manifest says beside the container. Each is asked of a program, which takes some
+/// hundredths of a second.
+fn ask(runtime: &dyn Runtime, target: &Target) -> Result<Answers, Error> {
+    let ((engine, version), host) = std::thread::scope(|scope| {
+        let host = scope.spawn(host::manifest);
+        scope.spawn(|| runtime.ask_ahead());
+        let engine = runtime.engine(target).map(|engine| {
+            let version = match &engine {
+                Some(engine) => Ok(engine.runtime.clone()),
+                None => runtime.version().map(|version| (runtime.kind(), version)),
+            };
+            (engine, version)
+        });
+        let host = host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        engine.map(|engine| (engine, host))
+    })?;
+    Ok((engine, version?, host?))
+}
+
 impl Contents {
     /// What is exported of a running container.
     pub(super) fn of_container(
@@ -46,21 +68,7 @@ impl Contents {
         target: &Target,
         work: &Path,
     ) -> Result<Self, Error> {
-        // Each asks a program, which takes some hundredths of a second.
-        let ((engine, version), host) = std::thread::scope(|scope| {
-            let host = scope.spawn(host::manifest);
-            scope.spawn(|| runtime.ask_ahead());
-            let engine = runtime.engine(target).map(|engine| {
-                let version = match &engine {
-                    Some(engine) => Ok(engine.runtime.clone()),
-                    None => runtime.version().map(|version| (runtime.kind(), version)),
-                };
-                (engine, version)
-            });
-            let host = host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            engine.map(|engine| (engine, host))
-        })?;
-        let (version, host) = (version?, host?);
+        let (engine, version, host) = ask(runtime, target)?;
         let volumes = engine.as_ref().map_or(&[][..], |engine| &engine.volumes);
         let is_container = runtime.kind() != RuntimeKind::Process;
         let binds = mounts::bind::of_container(&target.spec, &target.bundle, target.pid)?;

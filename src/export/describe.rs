@@ -1,6 +1,5 @@
 //! The manifest of an export: what is said of the container before any of it is read.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
@@ -10,8 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::files::Files;
 use crate::manifest::{
-    BindMount, Container, FORMAT_VERSION, FileType, Filesystem, Host, Image, Manifest, Namespace, Producer, RootfsMode,
-    Runtime,
+    BindMount, Container, FORMAT_VERSION, FileType, Filesystem, Host, Image, Manifest, Namespace, Producer, Runtime,
 };
 use crate::mounts::bind::Declared;
 use crate::request::{ExportRequest, RuntimeKind};
@@ -51,13 +49,7 @@ pub(super) fn manifest(
         options: request.dump.clone(),
         namespaces: namespaces(&target.spec),
         bind_mounts,
-        filesystem: Filesystem {
-            rootfs: RootfsMode::None,
-            base: None,
-            entry: None,
-            devshm: None,
-            volumes: BTreeMap::new(),
-        },
+        filesystem: Filesystem::default(),
         parent: None,
     }
 }

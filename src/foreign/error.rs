@@ -165,6 +165,9 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// Which form it has cannot be told.
     #[error("it is neither an archive of ckpt nor a checkpoint of podman, CRI-O or containerd")]
     Unknown,
@@ -176,9 +179,24 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Archive(error) => error.kind(),
-            Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } => ErrorKind::Other,
+            Self::Read { .. } | Self::Write { .. } | Self::Spool { .. } | Self::Interrupted => ErrorKind::Other,
             Self::Form { .. } | Self::Incremental { .. } => ErrorKind::Usage,
             _ => ErrorKind::Archive,
+        }
+    }
+
+    /// Whether it is that the content is more than was allowed, which is no fault of the archive where that is the free space.
+    pub(crate) fn is_of_content_limit(&self) -> bool {
+        match self {
+            Self::Bomb { .. } => true,
+            Self::Tar { source } | Self::Nested { source, .. } => matches!(
+                source,
+                tree::Error::Entry {
+                    defect: tree::Defect::Bytes(_),
+                    ..
+                }
+            ),
+            _ => false,
         }
     }
 

@@ -16,6 +16,7 @@ use super::family::Family;
 use super::layer;
 use super::names::{DELETED, DIFF, OURS};
 use super::reader::Reader;
+use super::stop::Stop;
 use super::stream::Stream;
 use super::verify::{Verified, check_tree, is_tree};
 use crate::archive::format::SIGNATURE;
@@ -37,6 +38,8 @@ pub struct ReadOptions<'a> {
     pub threads: NonZeroUsize,
     /// Bounds.
     pub limits: Limits,
+    /// Whether to stop.
+    pub stop: Stop<'a>,
 }
 
 /// See the module.
@@ -219,16 +222,16 @@ impl Material {
 
     /// An archive of another engine. `plain` is the file that it is a plain tar in, where content can be found again.
     fn of_foreign(
-        source: impl Read,
+        source: impl Read + Send + 'static,
         plain: Option<Arc<File>>,
         options: ReadOptions<'_>,
         events: &dyn Events,
     ) -> Result<Self, Error> {
         let mut spool = plain.is_none().then(|| Spool::new(options.spool)).transpose()?;
-        let mut reader = Reader::new(source, options.limits)?;
+        let mut reader = Reader::ahead(source, options.limits)?;
         let mut places = Vec::new();
         while let Some(entry) = reader.next_entry()? {
-            let offset = take_in(&mut reader, &entry.path, spool.as_mut(), options.limits)?;
+            let offset = take_in(&mut reader, &entry.path, spool.as_mut(), options)?;
             places.push((entry.path.clone(), entry.size, offset.unwrap_or(entry.offset)));
             let bytes = reader.stored_bytes();
             events.emit(Event::Progress { bytes });
@@ -313,21 +316,24 @@ fn take_in<R: Read>(
     reader: &mut Reader<R>,
     path: &ArchivePath,
     spool: Option<&mut Spool>,
-    limits: Limits,
+    options: ReadOptions<'_>,
 ) -> Result<Option<u64>, Error> {
     let tree = is_tree(path.as_str());
+    let mut content = options.stop.watch(reader);
     let Some(spool) = spool else {
         if tree {
-            check_tree(path.as_str(), reader, limits)?;
+            check_tree(path.as_str(), &mut content, options.limits)?;
         }
+        io::copy(&mut content, &mut io::sink()).map_err(of_content)?;
         return Ok(None);
     };
     let offset = spool.length;
     if tree {
-        check_tree(path.as_str(), &mut Tee { reader, spool }, limits)?;
+        let content = &mut content;
+        check_tree(path.as_str(), &mut Tee { content, spool }, options.limits)?;
     }
     // All of it, or what the check had no reason to look at.
-    spool.copy(reader)?;
+    spool.copy(&mut content)?;
     Ok(Some(offset))
 }
 
@@ -415,13 +421,13 @@ impl Write for Spool {
 
 /// Keeps what is read.
 struct Tee<'a, R: Read> {
-    reader: &'a mut Reader<R>,
+    content: &'a mut R,
     spool: &'a mut Spool,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
+        let count = self.content.read(buffer)?;
         let kept = self.spool.write_all(&buffer[..count]);
         kept.map_err(|source| io::Error::from(Error::Spool { source }))?;
         Ok(count)

@@ -12,6 +12,7 @@
 //! | CRI-O | `bind.mounts`, `deleted.files`, `dump.log`, `io.kubernetes.cri-o.LogPath` |
 //! | containerd | `dump.log`, `container.log`, `status`, `status.dump`; `rootfs-diff.tar` is an OCI layer, gzip |
 
+mod ahead;
 mod convert;
 mod describe;
 mod document;
@@ -24,6 +25,7 @@ pub mod names;
 mod reader;
 mod seal;
 mod shape;
+mod stop;
 mod stream;
 mod verify;
 
@@ -37,4 +39,5 @@ pub use material::{Item, Material, ReadOptions};
 pub use reader::{Entry, Outline, Reader};
 pub use seal::{Left, SealOptions, Sealed, seal};
 pub use shape::config_dump;
+pub use stop::Stop;
 pub use verify::{Verified, verify};

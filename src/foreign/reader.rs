@@ -23,7 +23,7 @@ const MAX_SPELLING: usize = 4096;
 /// Bytes of a PAX header: names and times, no attributes of container files.
 const MAX_PAX: u64 = 64 << 10;
 /// Bytes that are read at a time where nobody wants them.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 256 << 10;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,21 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`Error::Read`], [`Error::Compression`].
     pub fn new(source: R, limits: Limits) -> Result<Self, Error> {
-        let stream = Stream::new(source, limits)?;
+        Ok(Self::of(Stream::new(source, limits)?, limits))
+    }
+
+    /// The same, with a thread of its own that decompresses ahead of what is read.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Compression`].
+    pub fn ahead(source: R, limits: Limits) -> Result<Self, Error>
+    where
+        R: Send + 'static,
+    {
+        Ok(Self::of(Stream::new(source, limits)?.ahead()?, limits))
+    }
+
+    fn of(stream: Stream<R>, limits: Limits) -> Self {
         let bounds = tree::Limits {
             entries: 2 * MAX_ENTRIES as u64,
             bytes: limits.content,
@@ -105,7 +119,7 @@ impl<R: Read> Reader<R> {
             pax: MAX_PAX,
             ..tree::Limits::default()
         };
-        Ok(Self {
+        Self {
             tar: tree::Reader::new(stream, bounds),
             entries: Vec::new(),
             names: BTreeSet::new(),
@@ -115,7 +129,7 @@ impl<R: Read> Reader<R> {
             ready: io::Cursor::default(),
             parent: None,
             scratch: vec![0; BUFFER].into(),
-        })
+        }
     }
 
     /// The next entry, whose content is then read from this reader; what is left of the one before is read through.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::material::{Item, Material, path};
 use super::names::DIFF;
+use super::stop::Stop;
 use crate::archive::format::{MANIFEST, Place, SIGNATURE, pages_number, place};
 use crate::archive::{ArchivePath, Compression, Durable, Sink, Writer, WriterOptions};
 use crate::event::{Event, Events, Phase};
@@ -18,11 +19,13 @@ use crate::tree;
 
 /// How an archive of ckpt is written.
 #[derive(Debug, Clone, Copy)]
-pub struct SealOptions {
+pub struct SealOptions<'a> {
     /// What it is compressed with.
     pub compression: Compression,
     /// Threads that compress.
     pub threads: NonZeroUsize,
+    /// Whether to stop.
+    pub stop: Stop<'a>,
 }
 
 /// What could not be kept, or not as it was.
@@ -61,7 +64,12 @@ pub struct Sealed {
 ///
 /// # Errors
 /// Where content cannot be read or the archive not written; an older file of its name is as it was then.
-pub fn seal(mut material: Material, sink: Sink, options: SealOptions, events: &dyn Events) -> Result<Sealed, Error> {
+pub fn seal(
+    mut material: Material,
+    sink: Sink,
+    options: SealOptions<'_>,
+    events: &dyn Events,
+) -> Result<Sealed, Error> {
     add_changes(&mut material)?;
     let content = material.items().iter().map(|item| item.size).sum();
     events.emit(Event::Phase {
@@ -84,7 +92,7 @@ pub fn seal(mut material: Material, sink: Sink, options: SealOptions, events: &d
     writer.add_bytes(&path(MANIFEST)?, &manifest)?;
     let mut bytes = 0;
     for item in items {
-        writer.add(&item.path, item.size, material.open(item)?)?;
+        writer.add(&item.path, item.size, options.stop.watch(material.open(item)?))?;
         bytes += item.size;
         events.emit(Event::Progress { bytes });
     }

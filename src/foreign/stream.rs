@@ -1,14 +1,15 @@
 //! The decompressed bytes of a foreign archive: bounded, in one pass.
 //!
-//! Invariants: memory is the decompressor's window and a buffer, whatever the archive claims. What comes out is never more
+//! Invariants: memory is the decompressor's window and some buffers, whatever the archive claims. What comes out is never more
 //! than the bounds allow. An error of the file is told from damage of the compression.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::ahead::Ahead;
 use super::error::Error;
 use crate::archive::{self, Codec, Limits};
 
@@ -25,7 +26,7 @@ const REFUSED: [(&[u8], &str); 2] = [(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz")];
 pub(super) struct Stream<R: Read> {
     decoder: Decoder<R>,
     codec: Codec,
-    stored: Rc<Cell<u64>>,
+    stored: Arc<AtomicU64>,
     content: u64,
     limits: Limits,
 }
@@ -36,15 +37,28 @@ enum Decoder<R: Read> {
     Plain(Input<R>),
     Gzip(Box<MultiGzDecoder<Input<R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, Input<R>>>),
+    /// One of the others, in a thread of its own.
+    Ahead(Ahead),
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Ahead(ahead) => ahead.read(buffer),
+        }
+    }
 }
 
 impl<R: Read> Stream<R> {
     /// Detects the compression.
     pub(super) fn new(source: R, limits: Limits) -> Result<Self, Error> {
-        let stored = Rc::new(Cell::new(0));
+        let stored = Arc::new(AtomicU64::new(0));
         let counted = Counted {
             source,
-            bytes: Rc::clone(&stored),
+            bytes: Arc::clone(&stored),
         };
         let mut input = BufReader::with_capacity(BUFFER, counted);
         let start = input.fill_buf().map_err(Error::from_io)?;
@@ -75,13 +89,28 @@ impl<R: Read> Stream<R> {
         })
     }
 
+    /// Lets a thread of its own decompress, ahead of what is read. What is not compressed would only be copied once more.
+    pub(super) fn ahead(self) -> Result<Self, Error>
+    where
+        R: Send + 'static,
+    {
+        if self.codec == Codec::None {
+            return Ok(self);
+        }
+        let ahead = Ahead::of(self.decoder).map_err(Error::from_io)?;
+        Ok(Self {
+            decoder: Decoder::Ahead(ahead),
+            ..self
+        })
+    }
+
     pub(super) fn codec(&self) -> Codec {
         self.codec
     }
 
     /// Bytes of the archive that were read so far.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.stored.get()
+        self.stored.load(Ordering::Relaxed)
     }
 
     /// Bytes of the tar that were handed out so far.
@@ -91,7 +120,7 @@ impl<R: Read> Stream<R> {
 
     fn take_in(&mut self, count: usize) -> Result<(), Error> {
         self.content += count as u64;
-        let stored = self.stored.get();
+        let stored = self.stored_bytes();
         let bomb = self.content > self.limits.expansion_floor
             && self.content / self.limits.expansion.max(1) > stored
             && self.codec != Codec::None;
@@ -114,12 +143,7 @@ pub(super) fn detect(start: &[u8]) -> Codec {
 
 impl<R: Read> Read for Stream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.decoder {
-            Decoder::Plain(input) => input.read(buffer),
-            Decoder::Gzip(decoder) => decoder.read(buffer),
-            Decoder::Zstd(decoder) => decoder.read(buffer),
-        };
-        match read {
+        match self.decoder.read(buffer) {
             Ok(count) => self.take_in(count).map(|()| count).map_err(io::Error::from),
             Err(source) if source.kind() == io::ErrorKind::Interrupted => Err(source),
             // Of an archive that this one is inside of.
@@ -136,7 +160,7 @@ impl<R: Read> Read for Stream<R> {
             }
             Err(source) => Err(Error::Damaged {
                 compression: self.codec,
-                stored: self.stored.get(),
+                stored: self.stored_bytes(),
                 source,
             }
             .into()),
@@ -147,13 +171,13 @@ impl<R: Read> Read for Stream<R> {
 /// Counts what is read.
 struct Counted<R> {
     source: R,
-    bytes: Rc<Cell<u64>>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.bytes.set(self.bytes.get() + count as u64);
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

@@ -429,7 +429,7 @@ mod tests {
 
     use super::*;
     use crate::host::{Capabilities, Program};
-    use crate::manifest::{Container, DumpOptions, FORMAT_VERSION, Filesystem, Host, Producer, RootfsMode, Runtime};
+    use crate::manifest::{Container, DumpOptions, FORMAT_VERSION, Filesystem, Host, Producer, Runtime};
 
     fn cpu() -> Cpu {
         crate::host::cpu::parse(include_str!("../../fixtures/proc/cpuinfo-amd"), 2440)
@@ -493,13 +493,7 @@ mod tests {
             options: DumpOptions::default(),
             namespaces: Vec::new(),
             bind_mounts: Vec::new(),
-            filesystem: Filesystem {
-                rootfs: RootfsMode::None,
-                base: None,
-                entry: None,
-                devshm: None,
-                volumes: BTreeMap::new(),
-            },
+            filesystem: Filesystem::default(),
             parent: None,
         }
     }

@@ -112,6 +112,7 @@ impl HostFacts {
             ("runc", program::runc()),
             ("crun", program::crun()),
             ("lxc", program::lxc()),
+            ("podman", program::podman()),
         ];
         let runtimes = runtimes
             .into_iter()

@@ -121,6 +121,18 @@ pub fn crun() -> Result<Option<Program>, ProgramError> {
     )
 }
 
+/// podman; `None` where it is not installed.
+///
+/// # Errors
+/// See [`ProgramError`].
+pub fn podman() -> Result<Option<Program>, ProgramError> {
+    find(
+        "podman",
+        |path| Question::new(path).argument("--version"),
+        |text| oci_runtime("podman", text),
+    )
+}
+
 /// The part of LXC that checkpoints; `None` where it is not installed.
 ///
 /// # Errors
@@ -149,7 +161,7 @@ fn find<V>(
     }
 }
 
-/// The first line of an OCI runtime's answer: `runc version 1.1.15+ds1`.
+/// The first line of an OCI runtime's answer, and of podman's: `runc version 1.1.15+ds1`.
 fn oci_runtime(name: &str, text: &str) -> Result<Version, NoVersion> {
     let line = text.lines().next().unwrap_or_default();
     let version = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(" version "));

@@ -82,7 +82,7 @@ impl Collected {
         let read = |source| Error::read(name, source);
         if is_pages(name) {
             let keep = TAIL.min(MAX_TAILS - self.ends);
-            let tail = tail(content, keep).map_err(read)?;
+            let tail = tail(content, size, keep).map_err(read)?;
             self.ends += tail.bytes.len();
             self.tails.insert(name.to_owned(), tail);
         } else if Self::wants(name) {
@@ -103,22 +103,25 @@ fn is_pages(name: &str) -> bool {
     name.starts_with("pages-")
 }
 
-/// Reads to the end and keeps the last bytes, `keep` of them or somewhat more.
-fn tail(content: &mut dyn Read, keep: usize) -> io::Result<Tail> {
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut start = 0;
+/// Reads to the end and keeps the last bytes, `keep` of them where there are as many. Content that is not as long as it was
+/// said to be leaves a shorter end.
+fn tail(content: &mut dyn Read, size: u64, keep: usize) -> io::Result<Tail> {
+    let start = size.saturating_sub(keep as u64);
+    skip(&mut (&mut *content).take(start))?;
+    let mut bytes = Vec::new();
+    (&mut *content).take(keep as u64).read_to_end(&mut bytes)?;
+    skip(content)?;
+    Ok(Tail { start, bytes })
+}
+
+/// Reads to the end through one buffer, which stays in the processor's cache.
+fn skip(content: &mut dyn Read) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
     loop {
-        let length = bytes.len();
-        bytes.resize(length + CHUNK, 0);
-        let count = content.read(&mut bytes[length..])?;
-        bytes.truncate(length + count);
-        if count == 0 || bytes.len() > keep + 4 * CHUNK {
-            let surplus = bytes.len().saturating_sub(keep);
-            bytes.drain(..surplus);
-            start += surplus as u64;
-        }
-        if count == 0 {
-            return Ok(Tail { start, bytes });
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
         }
     }
 }
@@ -152,11 +155,11 @@ pub(super) mod tests {
     use super::*;
 
     /// A source of these images.
-    pub(crate) fn collected(images: &[(&str, Vec<u8>)]) -> Collected {
+    pub(crate) fn collected<N: AsRef<str>>(images: &[(N, Vec<u8>)]) -> Collected {
         let mut collected = Collected::new();
         for (name, content) in images {
             collected
-                .take(name, content.len() as u64, &mut content.as_slice())
+                .take(name.as_ref(), content.len() as u64, &mut content.as_slice())
                 .unwrap();
         }
         collected

@@ -353,7 +353,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::collected::Collected;
+    use super::super::collected::tests::collected;
     use super::super::regions::ProcessRegions;
     use super::*;
 
@@ -377,16 +377,6 @@ mod tests {
             .collect();
         images.sort();
         images
-    }
-
-    fn collected(images: &[(String, Vec<u8>)]) -> Collected {
-        let mut collected = Collected::new();
-        for (name, content) in images {
-            collected
-                .take(name, content.len() as u64, &mut content.as_slice())
-                .unwrap();
-        }
-        collected
     }
 
     #[test]

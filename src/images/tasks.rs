@@ -160,6 +160,7 @@ fn check_tree(tasks: &[Task]) -> Result<(), Error> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::collected::Collected;
     use super::super::collected::tests::collected;
     use super::super::record::image;
     use super::*;
@@ -245,7 +246,7 @@ pub(super) mod tests {
         let images = collected(&[("pstree.img", tree_image(&[(1, 0, &[1])]))]);
         assert_eq!(read(&images).unwrap_err().to_string(), "there is no image core-1.img");
         assert_eq!(
-            read(&collected(&[])).unwrap_err().to_string(),
+            read(&Collected::new()).unwrap_err().to_string(),
             "there is no image pstree.img"
         );
     }

@@ -53,7 +53,7 @@ impl<'a> Archive<'a> {
             Input::File(path) => Source::open(path)?,
             Input::Stdin => Source::stdin()?,
         };
-        let source = adopt(source, work.path(), request.threads, events)?;
+        let source = adopt(source, work.path(), request.threads, events, interrupted)?;
         let mut staged = staging.begin(source)?;
         let thinning = match &staged.manifest().parent {
             None if request.pages.is_none() && !request.no_restore => Thinning::of(staged.path()),

@@ -7,6 +7,9 @@
 
 mod fill;
 mod host;
+mod order;
+mod ports;
+mod unfinished;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::restore::Finishing;
-use super::{Opened, Outcome, Restored, describe};
+use super::{Candidate, Opened, Outcome, Restored, describe};
 use crate::archive::limits::MAX_JSON;
 use crate::criu::{Hook, OptionFile, Running, Session, WorkDir};
 use crate::error::Error;
@@ -23,9 +26,10 @@ use crate::manifest::{EngineName, Manifest};
 use crate::request::{ImagesIn, ImportRequest, Netns, RuntimeKind};
 use crate::rewrite::plan::{PodmanCommand, plan_podman};
 use crate::rewrite::podman::PodmanConfig;
-use crate::rewrite::{self, Inputs, Plan};
+use crate::rewrite::{self, Inputs, Name, Plan};
 use crate::runtime::{self, ContainerLock, Podman, PodmanRestore, Runtime as _};
 use host::Seen;
+use unfinished::Note;
 
 /// The name of CRIU's log of a restore.
 const RESTORE_LOG: &str = "restore.log";
@@ -78,7 +82,14 @@ pub(super) fn run(
 ) -> Result<Outcome, Error> {
     let config = read(&mut archive, "config.dump")?;
     let config = config.as_deref().and_then(PodmanConfig::parse);
-    let (plan, seen) = plan(&archive, config.as_ref(), request)?;
+    if !request.dry_run {
+        clear_unfinished(request, config.as_ref(), events)?;
+    }
+    let candidate = Candidate {
+        podman: config.as_ref(),
+        ..Candidate::of(&archive)
+    };
+    let (plan, seen) = plan(request, candidate)?;
     if request.dry_run {
         return Ok(Outcome::Planned(Box::new(plan)));
     }
@@ -101,18 +112,46 @@ pub(super) fn run(
     Ok(Outcome::Restored(importing.import(&mut archive)?))
 }
 
+/// Takes away what a killed import under the same name left.
+fn clear_unfinished(request: &ImportRequest, config: Option<&PodmanConfig>, events: &dyn Events) -> Result<(), Error> {
+    let name = request.name.as_deref().or(config.map(PodmanConfig::name));
+    // What is no name is refused by the plan, and so is an import without podman.
+    let Some(name) = name.and_then(Name::new) else {
+        return Ok(());
+    };
+    let storage = request.state_root.as_deref();
+    let Ok(podman) = Podman::open(storage) else {
+        return Ok(());
+    };
+    let _lock = ContainerLock::take(RuntimeKind::Podman, name.as_str())?;
+    unfinished::clear(&podman, &name, storage, events)
+}
+
+/// The plan of an import into podman, made from the small entries of its archive.
+///
+/// # Errors
+/// Where it would be refused, with every reason; where this host cannot be looked at.
+pub(super) fn rehearse(request: &ImportRequest, candidate: Candidate<'_>) -> Result<Plan, Error> {
+    judge(request)?;
+    Ok(plan(request, candidate)?.0)
+}
+
 /// The plan, and what it was made of.
-fn plan(archive: &impl Opened, config: Option<&PodmanConfig>, request: &ImportRequest) -> Result<(Plan, Seen), Error> {
-    let cgroups = describe::summary(archive.cgroups());
+fn plan(request: &ImportRequest, candidate: Candidate<'_>) -> Result<(Plan, Seen), Error> {
+    let cgroups = describe::summary(candidate.cgroups);
     let inputs = Inputs {
-        manifest: archive.manifest(),
-        spec: archive.spec(),
+        manifest: candidate.manifest,
+        spec: candidate.spec,
         cgroups: &cgroups,
         lxc: None,
         request,
     };
-    let seen = host::look(inputs, config)?;
-    let plan = plan_podman(inputs, config, &seen.host, &seen.view).map_err(rewrite::Error::from)?;
+    let seen = host::look(inputs, candidate.podman)?;
+    let mut plan = plan_podman(inputs, candidate.podman, &seen.host, &seen.view).map_err(rewrite::Error::from)?;
+    // What `podman update` has changed is in the cgroup alone.
+    if let Some(record) = candidate.cgroups.filter(|_| !request.ignore_cgroup_limits) {
+        describe::add_limits(&mut plan, record)?;
+    }
     Ok((plan, seen))
 }
 
@@ -148,6 +187,7 @@ impl Importing<'_> {
             .work_path
             .as_deref()
             .map_or_else(WorkDir::create, WorkDir::at)?;
+        let _underway = self.note().write(&self.plan.name)?;
         match self.restore(archive, &work) {
             Ok(restored) => Ok(restored),
             Err(source) => {
@@ -162,6 +202,16 @@ impl Importing<'_> {
         }
     }
 
+    /// What it is about to make.
+    fn note(&self) -> Note {
+        let command = self.command;
+        let renamed = command.words.iter().any(|word| word.starts_with("--name="));
+        let id = (!renamed).then_some(self.config.id());
+        let names = self.config.volumes().into_iter().map(|volume| volume.name);
+        let made = names.filter(|name| !self.seen.view.volumes_taken.contains(name));
+        Note::new(id, self.config.image().1, made.collect(), command.storage.as_deref())
+    }
+
     fn phase(&self, phase: Phase) {
         self.events.emit(Event::Phase { phase, total: None });
     }
@@ -172,7 +222,8 @@ impl Importing<'_> {
         placed.map_err(|source| view::unreadable("checkpoint/", source))?;
         let network = read(archive, "network.status")?;
         let small = work.path().join("view.tar");
-        view::write(&small, self.config, &self.plan.config, network.as_deref(), &images)?;
+        let config = (self.config, self.seen.view.cgroup_manager.as_str());
+        view::write(&small, config, &self.plan.config, network.as_deref(), &images)?;
         let kind = RuntimeKind::from_name(&self.command.runtime);
         let invocation = self.podman.restore_archive(&PodmanRestore {
             archive: &small,
@@ -196,7 +247,8 @@ impl Importing<'_> {
     fn go_on(&self, archive: &mut impl Opened, session: &Session, running: Running<'_>) -> Result<Restored, Error> {
         let prepared = running.wait_for_prepared(self.interrupted)?;
         let bundle = prepared.bundle().to_owned();
-        let filled = self.name_cgroups(session, &bundle);
+        let filled = order::put_in_order(&bundle);
+        let filled = filled.and_then(|()| self.name_cgroups(session, &bundle));
         let filled = filled.and_then(|()| fill::fill(self.plan, &bundle, &self.seen.view, archive, self.events));
         if let Err(error) = filled {
             return prepared.refuse(error);

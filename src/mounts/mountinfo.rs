@@ -76,15 +76,6 @@ impl Mount {
         })
     }
 
-    /// Whether the mount itself, or its file system, is read-only.
-    #[must_use]
-    pub fn read_only(&self) -> bool {
-        self.options
-            .iter()
-            .chain(&self.super_options)
-            .any(|option| option == "ro")
-    }
-
     /// Whether what is mounted has been unlinked since: the kernel marks its name.
     #[must_use]
     pub fn root_deleted(&self) -> bool {

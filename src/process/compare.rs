@@ -144,26 +144,8 @@ pub(crate) fn difference(file: &OpenFile, left: &mut u64) -> Option<Difference> 
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::listing::Use;
+    use super::super::testing::open_file;
     use super::*;
-
-    fn archived(path: &Path) -> OpenFile {
-        OpenFile {
-            path: path.to_string_lossy().into_owned(),
-            kind: FileKind::Regular,
-            uses: vec![Use::Open],
-            deleted: false,
-            device: "8:1".into(),
-            inode: 1,
-            size: 3,
-            mode: "0644".into(),
-            mtime: 0,
-            rdev: None,
-            build_id: None,
-            sha256: Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into()),
-            archived: false,
-        }
-    }
 
     #[test]
     fn each_difference_is_told_apart() {
@@ -174,7 +156,10 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         };
         let of = |file: &OpenFile| difference(file, &mut 1000);
-        let file = archived(&path);
+        let file = OpenFile {
+            sha256: Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into()),
+            ..open_file(&path.to_string_lossy())
+        };
         assert_eq!(of(&file), Some(Difference::Missing));
         write("abc", 0o644);
         assert_eq!(of(&file), None);

@@ -12,6 +12,8 @@ mod listing;
 mod outside;
 mod proc;
 mod sockets;
+#[cfg(test)]
+pub(crate) mod testing;
 mod trouble;
 
 use std::io;
@@ -78,7 +80,10 @@ pub enum Error {
     #[error("files.json is not understood")]
     Listing(#[source] serde_json::Error),
     /// The listing is of another version.
-    #[error("files.json is of version {found}, this ckpt knows {}", listing::VERSION)]
+    #[error(
+        "files.json is of version {found}, this ckpt reads {}: use the ckpt that made the archive",
+        listing::VERSION
+    )]
     Version {
         /// Its version.
         found: u32,

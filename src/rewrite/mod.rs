@@ -11,6 +11,9 @@
 
 pub mod apply;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod layout;
 pub mod lxc;
@@ -19,7 +22,8 @@ pub mod podman;
 pub mod processes;
 mod refusal;
 pub mod spec;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz target has less use for it than tests"))]
 mod testing;
 
 pub use apply::{Applied, Contents, apply};

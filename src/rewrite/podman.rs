@@ -4,6 +4,9 @@
 //! a new one is made of the keys that say how the container is, under their exact names (podman, as every program in Go,
 //! takes `LogPath` for `logPath`); everything else is left out, and podman fills in its own.
 
+use std::fmt;
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 /// Keys that are kept. What podman would make files, mounts or connections of is not among them.
@@ -107,6 +110,46 @@ pub struct VolumeUse {
     pub driver_options: bool,
 }
 
+/// Ports of the host that lead to the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// The host's address, where it is not all of them.
+    pub address: Option<IpAddr>,
+    /// The first port.
+    pub first: u16,
+    /// How many in a row.
+    pub count: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+impl PublishedPort {
+    /// Whether a socket of this host that is bound to an address and a port stands in its way.
+    #[must_use]
+    pub fn collides(&self, protocol: &str, address: IpAddr, port: u16) -> bool {
+        let ports = u32::from(self.first)..u32::from(self.first) + u32::from(self.count);
+        let here = self
+            .address
+            .is_none_or(|own| own == address || address.is_unspecified());
+        self.protocol == protocol && ports.contains(&u32::from(port)) && here
+    }
+}
+
+impl fmt::Display for PublishedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(address) => write!(f, "{address}:")?,
+            None => {}
+        }
+        write!(f, "{}", self.first)?;
+        if self.count > 1 {
+            write!(f, "-{}", u32::from(self.first) + u32::from(self.count) - 1)?;
+        }
+        write!(f, "/{}", self.protocol)
+    }
+}
+
 impl PodmanConfig {
     /// Takes a `config.dump`; `None` for one that is not podman's: other engines write their ten keys.
     #[must_use]
@@ -190,6 +233,34 @@ impl PodmanConfig {
         names
     }
 
+    /// The ports that it publishes.
+    #[must_use]
+    pub fn ports(&self) -> Vec<PublishedPort> {
+        let published = |mapping: &Value| {
+            let number = |key: &str| mapping.get(key).and_then(Value::as_u64);
+            let text = |key: &str| mapping.get(key).and_then(Value::as_str).unwrap_or_default();
+            let address: Option<IpAddr> = text("host_ip").parse().ok();
+            let mapping = PublishedPort {
+                address: address.filter(|address| !address.is_unspecified()),
+                first: number("host_port").and_then(|port| u16::try_from(port).ok())?,
+                count: number("range").and_then(|count| u16::try_from(count).ok())?.max(1),
+                protocol: text("protocol").to_owned(),
+            };
+            Some(mapping)
+        };
+        // One mapping may be of several protocols: `tcp,udp`.
+        let mappings = self.list("newPortMappings").iter().filter_map(published);
+        let each = mappings.flat_map(|mapping| {
+            let protocols: Vec<String> = mapping.protocol.split(',').map(str::to_owned).collect();
+            let one = move |protocol| PublishedPort {
+                protocol,
+                ..mapping.clone()
+            };
+            protocols.into_iter().map(one)
+        });
+        each.collect()
+    }
+
     /// Its volumes.
     #[must_use]
     pub fn volumes(&self) -> Vec<VolumeUse> {
@@ -225,18 +296,44 @@ impl PodmanConfig {
             ("userNsCtr", "the user namespace of another container"),
         ];
         let of_pod = self.is_of_pod();
+        let userns = self
+            .has_user_namespace()
+            .then_some("a user namespace of its own (--userns, --uidmap)");
         kinds
             .into_iter()
             // The dependency of a container in a pod is the one that holds the pod's namespaces.
             .filter(|(key, _)| self.is_set(key) && !(of_pod && *key == "Dependencies"))
             .map(|(_, what)| what)
+            .chain(userns)
             .collect()
     }
 
-    /// The new configuration, and the names of keys with a value that were left out and are not podman's own.
+    fn has_user_namespace(&self) -> bool {
+        let mappings = self.0.get("idMappingsOptions");
+        let is_set = |key: &str| {
+            mappings
+                .and_then(|mappings| mappings.get(key))
+                .is_some_and(|value| *value != Value::Null && *value != false)
+        };
+        is_set("UIDMap") || is_set("GIDMap") || is_set("AutoUserNs")
+    }
+
+    /// What made its cgroup: `systemd` or `cgroupfs`; empty where it does not say.
     #[must_use]
-    pub fn cleaned(&self) -> Value {
-        let kept = self.0.iter().filter(|(key, _)| KEPT.contains(&key.as_str()));
+    pub fn cgroup_manager(&self) -> &str {
+        self.text("cgroupManager")
+    }
+
+    /// The new configuration, for a podman whose cgroups `manager` makes. A parent of one manager is none for the other: podman
+    /// then takes its default.
+    #[must_use]
+    pub fn cleaned(&self, manager: &str) -> Value {
+        let other = !self.cgroup_manager().is_empty() && self.cgroup_manager() != manager;
+        let cgroup = |key: &str| other && matches!(key, "cgroupManager" | "cgroupParent");
+        let kept = self
+            .0
+            .iter()
+            .filter(|(key, _)| KEPT.contains(&key.as_str()) && !cgroup(key));
         let mut cleaned: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
         if let Some(Value::Array(volumes)) = cleaned.get_mut("namedVolumes") {
             volumes.iter_mut().for_each(mark_anonymous);
@@ -288,17 +385,25 @@ mod tests {
         let cleaned = config(json!({"conmonPidFile": "/etc/x", "ConmonPIDFile": "/etc/x", "pid_file": "/etc/y", "mounts": ["/srv"],
             "sdnotifySocket": "/run/z", "logPath": "/etc/log", "healthLogDestination": "/etc", "baseHostsFile": "/etc/shadow",
             "preserveFds": 3, "Name": "other", "labels": {"a": "b"}}))
-        .cleaned();
+        .cleaned("cgroupfs");
         assert_eq!(
             cleaned,
             json!({"id": "aa", "name": "c1", "rootfsImageID": "ff", "labels": {"a": "b"}})
         );
         let random = "0123456789abcdef".repeat(4);
-        let kept = config(json!({"namedVolumes": [{"volumeName": random}, {"volumeName": "v"}]})).cleaned();
+        let kept = config(json!({"namedVolumes": [{"volumeName": random}, {"volumeName": "v"}]})).cleaned("cgroupfs");
         let anonymous = |at: usize| kept["namedVolumes"][at].get("setAnonymous").is_some();
         assert!(anonymous(0) && !anonymous(1));
-        let kept = config(json!({"healthLogDestination": "local"})).cleaned();
+        let kept = config(json!({"healthLogDestination": "local"})).cleaned("cgroupfs");
         assert_eq!(kept["healthLogDestination"], "local");
+    }
+
+    #[test]
+    fn a_cgroup_of_the_other_manager_is_podman_s_to_choose() {
+        let config = config(json!({"cgroupManager": "systemd", "cgroupParent": "machine.slice"}));
+        assert_eq!(config.cleaned("systemd")["cgroupParent"], "machine.slice");
+        let cleaned = config.cleaned("cgroupfs");
+        assert!(cleaned.get("cgroupParent").is_none() && cleaned.get("cgroupManager").is_none());
     }
 
     #[test]
@@ -315,6 +420,41 @@ mod tests {
         assert!(volumes[1].driver_options);
         assert_eq!(config.secrets(), ["s", "t"]);
         assert_eq!(config.networks(), ["podman"]);
+    }
+
+    #[test]
+    fn published_ports_collide_with_sockets_of_their_address() {
+        let ports = config(json!({"newPortMappings": [
+            {"host_ip": "", "container_port": 80, "host_port": 8080, "range": 2, "protocol": "tcp"},
+            {"host_ip": "127.0.0.1", "container_port": 53, "host_port": 53, "range": 1, "protocol": "tcp,udp"},
+            {"host_port": 99999, "range": 1, "protocol": "tcp"}]}))
+        .ports();
+        let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["8080-8081/tcp", "127.0.0.1:53/tcp", "127.0.0.1:53/udp"]);
+        let collides = |index: usize, protocol, address: &str, port| {
+            let ports: &[PublishedPort] = &ports;
+            ports[index].collides(protocol, address.parse().unwrap(), port)
+        };
+        assert!(collides(0, "tcp", "10.0.0.1", 8081) && collides(2, "udp", "0.0.0.0", 53));
+        assert!(collides(1, "tcp", "127.0.0.1", 53));
+        for (index, protocol, address, port) in [
+            (0, "tcp", "::", 8082),
+            (0, "udp", "::", 8080),
+            (1, "tcp", "127.0.0.2", 53),
+        ] {
+            assert!(!collides(index, protocol, address, port), "{protocol} {address} {port}");
+        }
+    }
+
+    #[test]
+    fn a_user_namespace_is_one_with_mappings() {
+        let restorable = |mappings: Value| config(json!({"idMappingsOptions": mappings})).unrestorable().is_empty();
+        assert!(restorable(
+            json!({"HostUIDMapping": true, "UIDMap": null, "GIDMap": null, "AutoUserNs": false})
+        ));
+        for mappings in [json!({"UIDMap": [{"container_id": 0}]}), json!({"AutoUserNs": true})] {
+            assert!(!restorable(mappings.clone()), "{mappings}");
+        }
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn is_put(found: &Found<'_>, request: &ImportRequest) -> bool {
 }
 
 fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout: &Layout) -> Vec<Step> {
-    let (request, manifest) = (inputs.request, inputs.manifest);
+    let request = inputs.request;
     let mut steps = vec![
         Step::MakeBundle {
             path: layout.bundle().to_owned(),
@@ -258,12 +258,20 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
         return steps;
     }
     steps.extend(cgroup::make(view));
+    let restore = restore_command(inputs, view, name, layout);
+    steps.push(Step::Restore(Box::new(restore)));
+    steps.extend(cgroup::limit(inputs, view));
+    steps
+}
+
+fn restore_command(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout: &Layout) -> RestoreCommand {
+    let (request, manifest) = (inputs.request, inputs.manifest);
     let netns = match &request.netns {
         Netns::Keep | Netns::Host => None,
         Netns::New => Some(PathBuf::from("new")),
         Netns::Path(path) => Some(path.clone()),
     };
-    steps.push(Step::Restore(Box::new(RestoreCommand {
+    RestoreCommand {
         runtime: RUNTIME,
         name: name.clone(),
         bundle: layout.bundle().to_owned(),
@@ -286,9 +294,7 @@ fn steps(inputs: ProcessInputs<'_>, view: &ProcessView<'_>, name: &Name, layout:
             journal: inputs.listing.journal.clone(),
         }),
         options: switches(&manifest.options, &request.restore),
-    })));
-    steps.extend(cgroup::limit(inputs, view));
-    steps
+    }
 }
 
 fn warnings(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Warning> {
@@ -312,23 +318,13 @@ fn warnings(inputs: ProcessInputs<'_>, view: &ProcessView<'_>) -> Vec<Warning> {
 mod tests {
     use super::super::testing::Case;
     use super::*;
-    use crate::process::{Difference, FileKind, OpenFile, Task, Use};
+    use crate::process::testing::open_file;
+    use crate::process::{Difference, OpenFile, Task};
 
     fn file(path: &str, archived: bool) -> OpenFile {
         OpenFile {
-            path: path.into(),
-            kind: FileKind::Regular,
-            uses: vec![Use::Open],
-            deleted: false,
-            device: "8:1".into(),
-            inode: 1,
-            size: 3,
-            mode: "0644".into(),
-            mtime: 0,
-            rdev: None,
-            build_id: None,
-            sha256: None,
             archived,
+            ..open_file(path)
         }
     }
 

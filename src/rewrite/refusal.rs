@@ -163,6 +163,12 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// Somebody listens on a port that the container publishes.
+    #[error("the port {port} that the container publishes is taken on this host")]
+    PortTaken {
+        /// The port, as `podman run --publish` has it.
+        port: String,
+    },
     /// A name for a volume that is none.
     #[error("{name:?} cannot be the name of a volume")]
     VolumeName {
@@ -472,6 +478,9 @@ impl Refusal {
                 "--ignore-volumes takes it as it is, without what the archive holds; `podman volume rm {}` removes it",
                 quoted(name)
             ),
+            Self::PortTaken { .. } => {
+                "--publish gives the container other ports; or end what listens there (`ss -lntup` names it)".to_owned()
+            }
             Self::NetworkMissing { name } => format!("`podman network create {}` makes one", quoted(name)),
             Self::SecretMissing { name } => format!("`podman secret create {} FILE` makes one", quoted(name)),
             Self::PodNeeded => "--pod POD names one of this host".to_owned(),

@@ -1,4 +1,5 @@
 //! An archive, a host and a request to test with, made from the configurations in `fixtures/spec/`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ impl Case {
         }))
     }
 
-    fn with(spec: Value) -> Self {
+    /// A container of this configuration.
+    pub(super) fn with(spec: Value) -> Self {
         let manifest = manifest(&spec);
         Self {
             manifest,
@@ -78,7 +80,7 @@ impl Case {
         questions(self.inputs(&spec), &self.host.cgroup)
     }
 
-    fn inputs<'a>(&'a self, spec: &'a Spec) -> Inputs<'a> {
+    pub(super) fn inputs<'a>(&'a self, spec: &'a Spec) -> Inputs<'a> {
         Inputs {
             manifest: &self.manifest,
             spec,

@@ -16,6 +16,9 @@ pub enum Error {
         /// The program.
         program: &'static str,
     },
+    /// Not root.
+    #[error("only root can checkpoint and restore containers; those of rootless podman nobody can, as CRIU needs root")]
+    NotRoot,
     /// No runtime at all is installed.
     #[error("no container runtime is installed: none of {programs} was found in PATH")]
     NoneInstalled {
@@ -192,8 +195,9 @@ impl Error {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::LxcCrashes { .. } => ErrorKind::Host,
-            Self::LxcOnce { .. } => ErrorKind::Dump,
+            Self::NotInstalled { .. } | Self::NoneInstalled { .. } | Self::NotRoot | Self::LxcCrashes { .. } => {
+                ErrorKind::Host
+            }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. }
             | Self::BadId { .. }
@@ -201,10 +205,34 @@ impl Error {
             | Self::Refused { .. }
             | Self::Option(_) => ErrorKind::Usage,
             Self::Process(error) => error.kind(),
-            Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } => ErrorKind::Dump,
+            Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } | Self::LxcOnce { .. } => {
+                ErrorKind::Dump
+            }
             Self::NotRestored { .. } => ErrorKind::Restore,
             _ => ErrorKind::Other,
         }
+    }
+}
+
+impl Error {
+    /// What to do about it, where that is not the same for every error of its class.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        let text = match self {
+            Self::NotInstalled { .. } => {
+                "install it, or have the directory that it is in in PATH (sudo and ssh may set another PATH than your shell's)"
+            }
+            Self::NoneInstalled { .. } => {
+                "install the runtime that runs the container, or have the directory that it is in in PATH (sudo and ssh may \
+                 set another PATH than your shell's)"
+            }
+            Self::NotRunning { status, .. } if status == "paused" => "resume it with its runtime, and export again",
+            Self::NotRunning { .. } => "start it, and export again: what does not run has no memory to save",
+            Self::Busy { .. } => "wait until that one has ended, and run the same command again",
+            Self::Unsupported { .. } => "leave that switch out",
+            _ => return None,
+        };
+        Some(text)
     }
 }
 

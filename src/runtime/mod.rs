@@ -22,7 +22,7 @@ pub use error::Error;
 pub use lock::ContainerLock;
 pub use lxc::{Lxc, LxcFacts};
 pub use oci::Oci;
-pub use podman::{Podman, PodmanRestore, StandIn};
+pub use podman::{NeverRun, Podman, PodmanRestore, StandIn};
 pub use process::Process;
 pub(crate) use roots::cgroup_roots;
 
@@ -330,6 +330,7 @@ pub fn find_process(process: &ProcessRef) -> Result<(Process, Target), Error> {
 /// [`Error::NotFound`] where none knows it, [`Error::Ambiguous`] where several do, [`Error::NoneInstalled`] where there is
 /// none.
 pub fn find(container: &ContainerRef) -> Result<(Box<dyn Runtime>, Target), Error> {
+    need_root()?;
     let mut search = Search {
         container,
         asked: Vec::new(),
@@ -397,6 +398,18 @@ impl Search<'_> {
             format!("{asked}; not installed: {missing}")
         };
         found.pop().ok_or(Error::NotFound { id, runtimes })
+    }
+}
+
+/// Containers are root's: what their runtimes say to others about their state directories is no help.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn need_root() -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(Error::NotRoot)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::criu::Logs;
 use crate::manifest::Image;
 use crate::request::{RestoreOptions, RuntimeKind};
 use inspect::Inspected;
+pub use inspect::NeverRun;
 pub use stand_in::StandIn;
 use stand_in::Task;
 
@@ -141,6 +142,23 @@ impl Podman {
     pub fn has_volume(&self, name: &str) -> bool {
         self.existing("volume", &[name.to_owned()])
             .is_ok_and(|there| !there.is_empty())
+    }
+
+    /// A container of that name, where it has never run.
+    ///
+    /// # Errors
+    /// Where podman fails.
+    pub fn never_run(&self, name: &str) -> Result<Option<NeverRun>, Error> {
+        Ok(self.look(name)?.and_then(Inspected::never_run))
+    }
+
+    /// Removes the container of that identifier, which does not run, and its anonymous volumes.
+    ///
+    /// # Errors
+    /// Where it runs after all, or podman fails.
+    pub fn remove_by_id(&self, id: &str) -> Result<(), Error> {
+        check_name(id)?;
+        checked(self.command().args(["container", "rm", "--volumes", "--", id])).map(drop)
     }
 
     /// What a short command of podman's prints.

@@ -215,3 +215,68 @@ fn a_checkpoint_made_with_crun_goes_on_under_crun_on_another_host() {
     assert!(numbers[0] > 0 && numbers[0] < numbers[1], "{seen}");
     b.run("crun kill plain KILL");
 }
+
+/// A container with 200 MiB in /dev/shm that compress to nearly nothing, and podman's own archive of it on `b`.
+fn with_much_content() -> Hosts {
+    let hosts = Hosts::up(Cgroup::V1);
+    let (a, b) = (hosts.host("a"), hosts.host("b"));
+    let image = "tar -C /workloads/busybox -c . | podman import - localhost/counter:1 >/dev/null 2>&1";
+    podman(
+        a,
+        &format!(
+            "{image}; podman run -d --name web --shm-size 300m localhost/counter:1 sh -c \
+             'yes content | head -c 209715200 > /dev/shm/f; touch /ready; while :; do sleep 1; done' </dev/null >/dev/null 2>&1\n\
+             until podman exec web test -e /ready; do sleep 0.1; done\n\
+             podman container checkpoint -e /data/web.tar.zst web >/dev/null; scp -q /data/web.tar.zst b:/data/"
+        ),
+    );
+    podman(b, image);
+    hosts
+}
+
+#[test]
+fn a_checkpoint_on_its_way_in_is_on_disk_once() {
+    if !possible() {
+        return;
+    }
+    let hosts = with_much_content();
+    let b = hosts.host("b");
+    b.run("mkdir -p /var/lib/ckpt/work /data/image; cp -a /workloads/busybox/. /data/image");
+    for (size, enough) in [(100, false), (260, true)] {
+        b.run(&format!("mount -t tmpfs -o size={size}m none /var/lib/ckpt/work"));
+        let ran = b.attempt("ckpt import /data/web.tar.zst --name web --root /data/image --netns new");
+        if enough {
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            assert_eq!(b.run("runc exec web sh -c 'wc -c < /dev/shm/f'"), "209715200");
+        } else {
+            assert_eq!(ran.code, 3, "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains("MiB at least") && ran.stderr.contains("nothing was started"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(b.run("ls -A /var/lib/ckpt/work"), "");
+        }
+        b.run("umount -l /var/lib/ckpt/work");
+    }
+    b.run("runc kill web KILL");
+}
+
+#[test]
+fn an_import_is_interrupted_while_a_checkpoint_is_sealed() {
+    if !possible() {
+        return;
+    }
+    let hosts = with_much_content();
+    let b = hosts.host("b");
+    // Through a pipe that stands still in the middle, so that it is interrupted there and nowhere else.
+    b.run(
+        "mkfifo /data/pipe; (head -c 4000 /data/web.tar.zst; sleep 3; tail -c +4001 /data/web.tar.zst) > /data/pipe & \
+         ckpt import - --root /workloads/busybox --name web --netns new < /data/pipe 2> /data/said & \
+         sleep 1; kill -INT $!; wait $! || echo $? > /data/code",
+    );
+    assert_eq!(b.run("cat /data/code"), "1");
+    let said = b.run("cat /data/said");
+    assert!(said.contains("stopped by a signal"), "{said}");
+    assert_eq!(b.run("ls -A /var/lib/ckpt/work; runc list -q"), "");
+}

@@ -26,6 +26,8 @@ mod lxc_networks;
 mod lxc_services;
 mod options;
 mod podman;
+mod podman_kept;
+mod podman_refused;
 mod process;
 mod replace;
 mod safety;

@@ -359,6 +359,31 @@ fn a_container_that_is_left_running_does_not_wait_for_its_archive() {
     assert_nothing_left(a);
 }
 
+/// Level 19 takes some twenty times as long as the levels that `auto` chooses from when CRIU would have to wait: the container
+/// stands still for what compression takes only where the user asks for it.
+#[test]
+fn the_level_gives_way_before_the_container_waits() {
+    let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {
+        return;
+    };
+    let a = hosts.host("a");
+    let command = "python3 /opt/workloads/memhog.py 48 /ready";
+    start(a, "runc", "c1", PYTHON, command);
+    a.wait_until("[ -e /data/c1/rootfs/ready ]");
+    let frozen = |level: &str| {
+        let archive = format!("/data/{level}.ckpt");
+        let seconds = a.run(&format!(
+            "ckpt export c1 -o {archive} --leave-running --level {level} --json 2>/dev/null | jq .frozen_seconds"
+        ));
+        a.run(&format!("ckpt verify {archive}"));
+        let size: u64 = a.run(&format!("stat -c %s {archive}")).parse().expect("a size");
+        (seconds.parse::<f64>().expect("seconds"), size)
+    };
+    let ((slow, small), (fast, large)) = (frozen("19"), frozen("auto"));
+    assert!(fast * 3.0 < slow, "{fast} s with auto, {slow} s with 19");
+    assert!(small < large, "{small} bytes with 19, {large} with auto");
+}
+
 #[test]
 fn disk_full_after_the_container_was_let_go() {
     let Some(hosts) = Hosts::try_with(Cgroup::V1, Tree::Criu42, &["a"]) else {

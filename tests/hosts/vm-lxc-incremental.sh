@@ -11,8 +11,8 @@ for pid in "${pids[@]}"; do echo "$pid" >/sys/fs/cgroup/init.scope/cgroup.procs;
 
 pages() { ckpt ls --json "$1" | jq '[.entries[] | select(.name | test("pages-")) | .size] | add'; }
 
-/opt/workloads/mklxc -b c1 'python3 /opt/workloads/continuity.py /state' 'lxc.apparmor.profile = unconfined'
-until grep -q 'tick 3' /var/lib/lxc/c1/rootfs/state; do sleep 0.5; done
+/opt/workloads/mklxc -b c1 'python3 /opt/workloads/steady.py /state 24 1 0.2' 'lxc.apparmor.profile = unconfined'
+until [ "$(wc -l </var/lib/lxc/c1/rootfs/state)" -ge 3 ]; do sleep 0.5; done
 cd /data
 ckpt export c1 -o 1.ckpt --pre-dump
 [ "$(lxc-info -n c1 -sH)" = RUNNING ]
@@ -25,5 +25,5 @@ ckpt import 2.ckpt --name c2 -P /data/lxc --root /workloads/debian --parent 1.ck
 ticks=$(wc -l </data/lxc/c2/rootfs/state)
 until [ "$(wc -l </data/lxc/c2/rootfs/state)" -gt "$((ticks + 3))" ]; do sleep 0.5; done
 ! grep FAIL /data/lxc/c2/rootfs/state
-awk '$2 != NR { exit 1 }' /data/lxc/c2/rootfs/state
+awk '$1 != NR { exit 1 }' /data/lxc/c2/rootfs/state
 echo PASSED

@@ -98,36 +98,23 @@ pub struct Build {
 impl Build {
     /// Of these entries.
     pub fn of(entries: &[(&str, &[u8])]) -> Self {
-        let entries = entries
-            .iter()
-            .map(|(name, content)| ((*name).to_owned(), content.to_vec()))
-            .collect();
-        Self {
-            entries,
-            options: options("zstd"),
-        }
+        Self::of_all(entries.iter().map(|(name, content)| (*name, content.to_vec())))
     }
 
     /// Of [`small`].
     pub fn small() -> Self {
-        let entries = small()
-            .into_iter()
-            .map(|(name, content)| (name.to_owned(), content))
-            .collect();
-        Self {
-            entries,
-            options: options("zstd"),
-        }
+        Self::of_all(small())
     }
 
     /// Of [`sample`].
     pub fn sample() -> Self {
-        let entries = sample()
-            .into_iter()
-            .map(|(name, content)| (name.to_owned(), content))
-            .collect();
+        Self::of_all(sample())
+    }
+
+    fn of_all<'a>(entries: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Self {
+        let entries = entries.into_iter();
         Self {
-            entries,
+            entries: entries.map(|(name, content)| (name.to_owned(), content)).collect(),
             options: options("zstd"),
         }
     }

@@ -96,6 +96,8 @@ BARS = [
     ("disk beside the archive, lazy import, largest of all sizes", "MiB", "at most", NO_PAGES, largest(["lazy"], "disk")),
     ("inspect of a 4 GiB archive", "s", "at most", 0.05, lambda get: get(LARGEST, "ckpt", "reading", "inspect")),
     ("ls of a 4 GiB archive", "s", "at most", 0.05, lambda get: get(LARGEST, "ckpt", "reading", "ls")),
+    ("inspect of podman's own archive against one pass of zstd -d", "x", "at most", 1,
+     ratio(JUDGED, ("podman-zstd", "reading", "inspect"), ("podman-zstd", "reading", "pass"))),
     ("verify, share of what SHA-256 and zstd decoding allow", "x", "at least", 0.8,
      lambda get: get(JUDGED, "ckpt", "reading", "verify_share")),
 ]

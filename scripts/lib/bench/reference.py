@@ -83,3 +83,17 @@ def reading(host, archive, content):
 
 def quick(host, command):
     return statistics.median(host.timed(f"exec {command}")["wall"] for _ in range(LOOKS))
+
+
+def foreign(host, archive, _content):
+    """What `ckpt inspect` of an archive without an index takes, beside one pass of decompression of it; by turns."""
+    compression = host.run(f"head -c 2 {archive} | od -An -tx1").split()
+    one_pass = {("28", "b5"): "zstd -qdc", ("1f", "8b"): "gzip -dc"}.get(tuple(compression), "cat")
+    runs = {"inspect": f"exec ckpt inspect {archive}", "pass": f"exec {one_pass} {archive} >/dev/null"}
+    found = {name: [] for name in runs}
+    for _ in range(LOOKS):
+        for name, command in runs.items():
+            found[name].append(host.timed(command))
+    walls = {name: statistics.median(run["wall"] for run in taken) for name, taken in found.items()}
+    return {**walls, "inspect_memory": max(run["resident"] for run in found["inspect"]),
+            "others": statistics.median(run["others"] for run in found["inspect"])}

@@ -49,6 +49,7 @@ def main():
         "status": os.waitstatus_to_exitcode(status), "wall": wall, "began_ns": began, "ended_ns": began + int(wall * 1e9),
         "user": after[0] - before[0], "system": after[1] - before[1],
         "others": max(0, worked / (wall * os.cpu_count())), "own_cpu": usage.ru_utime + usage.ru_stime,
+        "resident": usage.ru_maxrss << 10,
     }))
 
 

@@ -137,19 +137,12 @@ pub struct Json {
 impl Draw for Json {
     fn phase(&mut self, phase: Phase, total: Option<u64>) {
         self.phase = Some((phase, total));
-        say(&json::line(&Line::Phase {
-            phase: phase.into(),
-            total,
-        }));
+        say(&json::line(&Line::Phase { phase, total }));
     }
 
     fn bytes(&mut self, bytes: u64) {
         if let Some((phase, total)) = self.phase {
-            say(&json::line(&Line::Progress {
-                phase: phase.into(),
-                bytes,
-                total,
-            }));
+            say(&json::line(&Line::Progress { phase, bytes, total }));
         }
     }
 

@@ -21,7 +21,7 @@ const BOLD: Style = Style::new().bold();
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failure {
     /// Class of the error, which decides the exit code.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// The exit code.
     pub exit_code: u8,
     /// What failed, and for which container or file.
@@ -39,43 +39,6 @@ pub struct Failure {
     pub advice: Option<String>,
 }
 
-/// The class of an error, as JSON names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// No other class.
-    Other,
-    /// Wrong usage.
-    Usage,
-    /// The host is not able.
-    Host,
-    /// The archive is invalid.
-    Archive,
-    /// No such container.
-    NotFound,
-    /// The export failed.
-    Dump,
-    /// The restore failed.
-    Restore,
-    /// Refused without a flag.
-    Policy,
-}
-
-impl From<ErrorKind> for Kind {
-    fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::Other => Self::Other,
-            ErrorKind::Usage => Self::Usage,
-            ErrorKind::Host => Self::Host,
-            ErrorKind::Archive => Self::Archive,
-            ErrorKind::NotFound => Self::NotFound,
-            ErrorKind::Dump => Self::Dump,
-            ErrorKind::Restore => Self::Restore,
-            ErrorKind::Policy => Self::Policy,
-        }
-    }
-}
-
 impl Failure {
     /// A failure of `kind` with the chain of `error` as its causes.
     pub fn new(what: impl Into<String>, kind: ErrorKind, error: &dyn Error) -> Self {
@@ -87,7 +50,7 @@ impl Failure {
 
     /// A failure that `what` says all of.
     pub fn bare(what: impl Into<String>, kind: ErrorKind) -> Self {
-        let (kind, exit_code) = (kind.into(), kind.exit_code());
+        let exit_code = kind.exit_code();
         Self {
             kind,
             exit_code,

@@ -19,7 +19,7 @@ pub enum Line {
     /// A phase begins.
     Phase {
         /// Its name.
-        phase: PhaseName,
+        phase: Phase,
         /// Content bytes it will handle, where that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
@@ -27,7 +27,7 @@ pub enum Line {
     /// Content bytes handled since the phase began; at most ten lines a second.
     Progress {
         /// The phase.
-        phase: PhaseName,
+        phase: Phase,
         /// Bytes so far.
         bytes: u64,
         /// Bytes in all, where that is known.
@@ -67,46 +67,6 @@ pub struct Exported {
     pub frozen_seconds: Option<f64>,
     /// Whether the container runs on.
     pub running: bool,
-}
-
-/// A phase of an export or an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhaseName {
-    /// The container and the host are looked at.
-    Inspect,
-    /// CRIU dumps the container's processes.
-    Dump,
-    /// Memory is written into the archive.
-    Memory,
-    /// Files are written into the archive.
-    Files,
-    /// The archive is synchronised to disk and put in place.
-    Commit,
-    /// The archive is read and verified.
-    Verify,
-    /// Bundle, files, mounts and cgroups are prepared.
-    Prepare,
-    /// The runtime restores the container.
-    Restore,
-    /// The container runs, and its memory follows.
-    Follow,
-}
-
-impl From<Phase> for PhaseName {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Inspect => Self::Inspect,
-            Phase::Dump => Self::Dump,
-            Phase::Memory => Self::Memory,
-            Phase::Files => Self::Files,
-            Phase::Commit => Self::Commit,
-            Phase::Verify => Self::Verify,
-            Phase::Prepare => Self::Prepare,
-            Phase::Restore => Self::Restore,
-            Phase::Follow => Self::Follow,
-        }
-    }
 }
 
 impl Line {
@@ -150,11 +110,11 @@ mod tests {
         let error = Failure::bare("cannot", ErrorKind::Archive);
         let lines = [
             Line::Phase {
-                phase: PhaseName::Dump,
+                phase: Phase::Dump,
                 total: None,
             },
             Line::Progress {
-                phase: PhaseName::Memory,
+                phase: Phase::Memory,
                 bytes: 1,
                 total: Some(2),
             },

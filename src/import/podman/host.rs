@@ -5,11 +5,12 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::ports;
 use crate::error::Error;
 use crate::import::describe;
-use crate::request::RuntimeKind;
+use crate::request::{ImportRequest, RuntimeKind};
 use crate::rewrite::plan::{PodmanView, podman_questions};
-use crate::rewrite::podman::PodmanConfig;
+use crate::rewrite::podman::{PodmanConfig, PublishedPort};
 use crate::rewrite::{HostView, Inputs};
 use crate::runtime::{self, Oci, Podman, Runtime as _};
 
@@ -79,35 +80,61 @@ fn ask(podman: &Podman, config: &PodmanConfig, inputs: Inputs<'_>) -> Result<Pod
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        let (volumes, storage) = joined(info)?;
+        let info = joined(info)?;
         Ok(PodmanView {
             installed: true,
-            volumes,
-            storage,
+            volumes: info.volumes,
+            storage: info.storage,
+            cgroup_manager: info.cgroup_manager,
             containers_taken: joined(containers)?,
             volumes_taken: joined(volumes_there)?,
             image: joined(image)?,
             networks_missing: missing(&networks, &networks_there),
             secrets_missing: missing(&secrets, &secrets_there),
+            ports_taken: ports::taken(&published(config, request)),
             has_pod,
         })
     })
+}
+
+/// The ports that the container will publish, as far as the archive says: other ones are between podman and who asks for them,
+/// and in a pod they are the pod's.
+fn published(config: &PodmanConfig, request: &ImportRequest) -> Vec<PublishedPort> {
+    let asked = &request.podman;
+    if asked.publish.is_empty() && !config.is_of_pod() {
+        config.ports()
+    } else {
+        Vec::new()
+    }
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// The directories of volumes and of all storage.
-fn info(podman: &Podman) -> Result<(PathBuf, PathBuf), Error> {
+/// What podman says of itself.
+struct Info {
+    /// The directory of volumes.
+    volumes: PathBuf,
+    /// That of all storage.
+    storage: PathBuf,
+    /// What makes its cgroups.
+    cgroup_manager: String,
+}
+
+fn info(podman: &Podman) -> Result<Info, Error> {
     let text = podman.ask(&["info", "--format", "json"])?;
     let info: Value = serde_json::from_slice(&text).map_err(|source| runtime::Error::Json {
         what: "podman's description",
         id: "info".to_owned(),
         source,
     })?;
-    let path = |pointer| PathBuf::from(info.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
-    Ok((path("/store/volumePath"), path("/store/graphRoot")))
+    let text = |pointer| info.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    Ok(Info {
+        volumes: text("/store/volumePath").into(),
+        storage: text("/store/graphRoot").into(),
+        cgroup_manager: text("/host/cgroupManager").to_owned(),
+    })
 }
 
 /// The identifier of the image of that name; `None` where there is none.

@@ -12,17 +12,17 @@ use crate::rewrite::podman::PodmanConfig;
 /// The image by which podman tells that there is a checkpoint.
 const INVENTORY: &str = "inventory.img";
 
-/// Writes it to `path`.
+/// Writes it to `path`; `manager` makes podman's cgroups here.
 pub(super) fn write(
     path: &Path,
-    config: &PodmanConfig,
+    (config, manager): (&PodmanConfig, &str),
     spec: &Value,
     network: Option<&[u8]>,
     images: &Path,
 ) -> Result<(), Error> {
     let inventory = images.join(INVENTORY);
     let inventory = std::fs::read(&inventory).map_err(|error| Error::io("reading", &inventory, error))?;
-    let config = json("config.dump", &config.cleaned())?;
+    let config = json("config.dump", &config.cleaned(manager))?;
     let spec = json("spec.dump", spec)?;
     let mut entries: Vec<(&str, &[u8])> = vec![("config.dump", &config), ("spec.dump", &spec)];
     entries.extend(network.map(|status| ("network.status", status)));

@@ -19,7 +19,7 @@ const DEFAULT_SHM: &[&str] = &["nosuid", "nodev", "noexec", "mode=1777", "size=6
 impl Planner<'_> {
     pub(super) fn plan_mounts(&mut self) {
         let Some(mounts) = self.read(mounts::read) else { return };
-        let maps = self.read_maps(&mounts);
+        let maps = self.read_maps(&mounts, None);
         let mut shm_made = false;
         for mount in &mounts {
             match mount.kind {
@@ -42,8 +42,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The request's maps by destination; what they or `--allow-mount` name must be there.
-    pub(super) fn read_maps(&mut self, mounts: &[Mount]) -> BTreeMap<String, PathBuf> {
+    /// The request's maps by destination; what they or `--allow-mount` name must be there, or be what an engine mounts itself.
+    pub(super) fn read_maps(&mut self, mounts: &[Mount], of_engine: Option<&str>) -> BTreeMap<String, PathBuf> {
         let of_host: Vec<&Mount> = mounts.iter().filter(|mount| mount.kind != MountKind::Pseudo).collect();
         let binds = || of_host.iter().filter(|mount| mount.kind == MountKind::Bind);
         let names = |mounts: &mut dyn Iterator<Item = &&Mount>| {
@@ -63,7 +63,8 @@ impl Planner<'_> {
         }
         for allowed in &self.request.allow_mounts {
             let destination = clean(allowed);
-            if !of_host.iter().any(|mount| mount.destination == destination) {
+            let there = of_host.iter().any(|mount| mount.destination == destination);
+            if !there && of_engine != Some(destination.as_str()) {
                 let known = names(&mut of_host.iter());
                 self.refuse_unknown("--allow-mount", destination, "mount of the host", known);
             }

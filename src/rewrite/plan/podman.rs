@@ -40,6 +40,8 @@ pub struct PodmanView {
     pub volumes: PathBuf,
     /// The directory of its storage.
     pub storage: PathBuf,
+    /// What makes its cgroups: `systemd` or `cgroupfs`.
+    pub cgroup_manager: String,
     /// Names and identifiers of the archive's that containers have already.
     pub containers_taken: Vec<String>,
     /// Names of the archive's that volumes have already.
@@ -50,6 +52,8 @@ pub struct PodmanView {
     pub networks_missing: Vec<String>,
     /// Secrets of the archive's that are not there.
     pub secrets_missing: Vec<String>,
+    /// Ports that the container publishes, and somebody listens on.
+    pub ports_taken: Vec<String>,
     /// Whether the pod of the request is there.
     pub has_pod: bool,
 }
@@ -93,6 +97,7 @@ impl Planner<'_> {
         let volumes = self.volumes_for_podman(config, podman);
         self.mounts_for_podman(config, &volumes, podman);
         self.namespaces_for_podman(config);
+        self.cgroup_for_podman(config, podman);
         self.restore_by_podman(config, podman, &volumes);
         self.finish()
     }
@@ -155,6 +160,9 @@ impl Planner<'_> {
         }
         for name in &podman.containers_taken {
             self.refuse(Refusal::NameTaken { name: name.clone() });
+        }
+        for port in &podman.ports_taken {
+            self.refuse(Refusal::PortTaken { port: port.clone() });
         }
         for name in &podman.networks_missing {
             self.refuse(Refusal::NetworkMissing { name: name.clone() });
@@ -222,7 +230,7 @@ impl Planner<'_> {
             .into_iter()
             .partition(|mount| PODMAN_S.contains(&mount.destination.as_str()) || mount.source.contains(&own));
         let dropped: Vec<usize> = of_podman.iter().map(|mount| mount.index).collect();
-        let maps = self.read_maps(&others);
+        let maps = self.read_maps(&others, (!config.secrets().is_empty()).then_some(SECRETS));
         for mount in others {
             let volume = volumes.iter().find(|volume| volume.destination == mount.destination);
             match (mount.kind, volume) {
@@ -254,6 +262,16 @@ impl Planner<'_> {
                 }),
                 _ => {}
             }
+        }
+    }
+
+    fn cgroup_for_podman(&mut self, config: &PodmanConfig, podman: &PodmanView) {
+        let (archive, here) = (config.cgroup_manager(), podman.cgroup_manager.as_str());
+        if podman.installed && !archive.is_empty() && archive != here {
+            self.warn(Warning::CgroupManager {
+                archive: archive.to_owned(),
+                here: here.to_owned(),
+            });
         }
     }
 
@@ -290,6 +308,7 @@ impl Planner<'_> {
         if let (Some(entry), false) = (self.manifest.filesystem.entry.clone(), self.request.ignore_rootfs) {
             self.steps.push(Step::ChangeRootfs { entry });
         }
+        self.plan_limits();
     }
 
     /// What podman is told beside the archive.

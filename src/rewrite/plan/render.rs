@@ -72,10 +72,7 @@ fn shown(path: &Path) -> Display<'_> {
 /// A step in one line.
 fn describe(step: &Step) -> String {
     match step {
-        Step::SetAside { path, .. } => format!(
-            "set the bundle {} of an earlier import aside, and remove it when the container runs",
-            shown(path)
-        ),
+        Step::SetAside { path, .. } => describe_aside(path),
         Step::MakeBundle { path, mode } => format!("make the bundle {} (mode {mode:04o})", shown(path)),
         Step::NewNetns { pin } => format!("make a network namespace, held at {}", shown(pin)),
         Step::MakeCgroup { path, directories, .. } => describe_cgroup(path, directories.len()),
@@ -131,6 +128,13 @@ fn describe(step: &Step) -> String {
         } => describe_link(interface, host, bridge.as_deref()),
         Step::ApplyLimits { limits } => describe_limits(limits),
     }
+}
+
+fn describe_aside(path: &Path) -> String {
+    format!(
+        "set the bundle {} of an earlier import aside, and remove it when the container runs",
+        shown(path)
+    )
 }
 
 fn describe_cgroup(path: &str, hierarchies: usize) -> String {

@@ -27,6 +27,13 @@ pub enum Warning {
         /// Its type.
         kind: String,
     },
+    /// podman's cgroups are made by something else here.
+    CgroupManager {
+        /// What made the container's.
+        archive: String,
+        /// What makes them here.
+        here: String,
+    },
     /// The archive has no content for /dev/shm.
     ShmEmpty,
     /// Options of the /dev/shm of the source host that are not set here.
@@ -98,6 +105,10 @@ impl fmt::Display for Warning {
             Self::NamespaceUnshared { kind } => {
                 write!(f, "the container shared its {kind} namespace; here it has one of its own")
             }
+            Self::CgroupManager { archive, here } => write!(
+                f,
+                "the container's cgroup was made by {archive}, those of podman here are by {here}: it is below podman's usual parent"
+            ),
             Self::ShmEmpty => f.write_str("the archive has no content for /dev/shm; it begins empty"),
             Self::ShmOptions { options } => {
                 write!(f, "/dev/shm is made without the options {}", options.join(","))

@@ -47,6 +47,9 @@ pub(super) struct Inspected {
 #[serde(rename_all = "PascalCase", default)]
 struct HostConfig {
     log_config: LogConfig,
+    /// There where it has a user namespace.
+    #[serde(rename = "IDMappings")]
+    id_mappings: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,6 +68,21 @@ struct State {
     pid: i32,
     #[serde(default)]
     conmon_pid: i32,
+    #[serde(default)]
+    restored: bool,
+}
+
+/// A container that podman has made and that has never run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverRun {
+    /// Its identifier.
+    pub id: String,
+    /// That of its image.
+    pub image: String,
+    /// When it was made, as podman writes it (RFC 3339).
+    pub created: Option<String>,
+    /// The names of its volumes.
+    pub volumes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,6 +167,12 @@ impl Inspected {
         if !self.rootfs.is_empty() {
             return refuse("it was made of a directory (--rootfs), not of an image");
         }
+        if self.host_config.id_mappings.is_some() {
+            return refuse(
+                "it is in a user namespace of its own (--userns, --uidmap), in which podman cannot restore a container with \
+                 its network; run it without, so that it can be moved",
+            );
+        }
         if self.state.status == "paused" {
             return refuse("it is paused, and podman checkpoints only what runs: `podman unpause` lets it run");
         }
@@ -156,6 +180,18 @@ impl Inspected {
             (_, 0) | (false, 1) => Ok(()),
             _ => refuse("it needs other containers, whose namespaces or volumes it uses"),
         }
+    }
+
+    /// What is known of it where it has never run: podman made it, and nothing of it was started or restored.
+    pub(super) fn never_run(self) -> Option<NeverRun> {
+        let idle = matches!(self.state.status.as_str(), "created" | "configured" | "initialized");
+        let volumes = self.volumes().into_iter().map(|volume| volume.name).collect();
+        (idle && !self.state.restored && self.state.pid == 0).then_some(NeverRun {
+            id: self.id,
+            image: self.image,
+            created: self.created,
+            volumes,
+        })
     }
 
     /// The program of the OCI runtime, as its monitor was told; that of a container that ckpt has restored was told of a
@@ -274,14 +310,35 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_or_ran_is_told_from_what_never_did() {
+        let of = |status: &str, restored: bool, pid: i32| {
+            parsed(json!({"State": {"Status": status, "Restored": restored, "Pid": pid}})).never_run()
+        };
+        assert_eq!(of("created", false, 0).map(|found| found.id).as_deref(), Some("aa"));
+        for (status, restored, pid) in [
+            ("running", false, 7),
+            ("exited", false, 0),
+            ("created", true, 0),
+            ("created", false, 7),
+        ] {
+            assert_eq!(of(status, restored, pid), None, "{status}");
+        }
+    }
+
+    #[test]
     fn what_podman_would_refuse_too_late_is_refused() {
-        for extra in [json!({}), json!({"Pod": "p", "Dependencies": ["infra"]})] {
+        for extra in [
+            json!({}),
+            json!({"Pod": "p", "Dependencies": ["infra"]}),
+            json!({"HostConfig": {"IDMappings": null}}),
+        ] {
             parsed(extra).check_exportable().unwrap();
         }
         for extra in [
             json!({"IsInfra": true}),
             json!({"Rootfs": "/srv/root"}),
             json!({"Dependencies": ["other"]}),
+            json!({"HostConfig": {"IDMappings": {"UidMap": ["0:100000:65536"]}}}),
             json!({"Pod": "p", "Dependencies": ["infra", "other"]}),
         ] {
             assert!(parsed(extra.clone()).check_exportable().is_err(), "{extra}");
