@@ -242,9 +242,10 @@ fn logs(work: &Path, criu: &str) -> Logs {
     }
 }
 
-/// LXC has CRIU log among the images. A link brings the log where those of all runtimes are.
-fn lead_log(images: &Path, log: &Path) -> Result<(), Error> {
-    let path = images.join(log.file_name().unwrap_or_default());
+/// LXC has CRIU log among the images, into a file that is named after what it does. A link brings the log where those of all
+/// runtimes are.
+fn lead_log(images: &Path, action: &str, log: &Path) -> Result<(), Error> {
+    let path = images.join(format!("{action}.log"));
     symlink(log, &path).map_err(|source| Error::Prepare { path, source })
 }
 
@@ -339,7 +340,8 @@ impl Runtime for Lxc {
         unsupported(!options.empty_ns.is_empty(), "--empty-ns")?;
         check_cgroups_mode(options.manage_cgroups_mode.as_deref())?;
         let logs = logs(request.work, "dump.log");
-        lead_log(request.images, &logs.criu)?;
+        let action = if options.pre_dump { "pre-dump" } else { "dump" };
+        lead_log(request.images, action, &logs.criu)?;
         let mut command = self.checkpointing(request.id, request.images, &logs);
         if options.pre_dump {
             command.arg("-p");
@@ -383,7 +385,7 @@ impl Runtime for Lxc {
         let mut logs = logs(request.work, "restore.log");
         // LXC's monitor goes on writing there as long as the container runs.
         logs.runtime = request.bundle.join(MONITOR_LOG);
-        lead_log(request.images, &logs.criu)?;
+        lead_log(request.images, "restore", &logs.criu)?;
         let mut command = self.checkpointing(request.id, request.images, &logs);
         command.arg("-r");
         let mut file = OptionFile::new();

@@ -9,7 +9,7 @@ mkdir /sys/fs/cgroup/init.scope
 mapfile -t pids </sys/fs/cgroup/init/cgroup.procs
 for pid in "${pids[@]}"; do echo "$pid" >/sys/fs/cgroup/init.scope/cgroup.procs; done
 
-pages() { ckpt ls --json "$1" | jq '[.entries[] | select(.name | test("pages-")) | .size] | add'; }
+pages() { ckpt ls --json "$1" | jq -e '[.[] | select(.name | test("pages-")) | .bytes] | add'; }
 
 /opt/workloads/mklxc -b c1 'python3 /opt/workloads/steady.py /state 24 1 0.2' 'lxc.apparmor.profile = unconfined'
 until [ "$(wc -l </var/lib/lxc/c1/rootfs/state)" -ge 3 ]; do sleep 0.5; done
@@ -18,8 +18,9 @@ ckpt export c1 -o 1.ckpt --pre-dump
 [ "$(lxc-info -n c1 -sH)" = RUNNING ]
 ckpt export c1 -o 2.ckpt --parent 1.ckpt
 [ "$(lxc-info -n c1 -sH)" = STOPPED ]
-echo "pages: $(pages 1.ckpt) $(pages 2.ckpt)"
-[ "$(pages 2.ckpt)" -lt "$(($(pages 1.ckpt) / 2))" ]
+first=$(pages 1.ckpt) second=$(pages 2.ckpt)
+echo "pages: $first $second"
+[ "$second" -lt "$((first / 2))" ]
 ! ckpt import 2.ckpt --name c2 -P /data/lxc --root /workloads/debian
 ckpt import 2.ckpt --name c2 -P /data/lxc --root /workloads/debian --parent 1.ckpt
 ticks=$(wc -l </data/lxc/c2/rootfs/state)
