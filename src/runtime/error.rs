@@ -144,6 +144,17 @@ pub enum Error {
         /// Where the hierarchy is mounted.
         mount: PathBuf,
     },
+    /// `lxc-checkpoint` cannot dump a container that it has restored.
+    #[error(
+        "container {id:?} was restored, and LXC {version} cannot dump a restored container again where cgroups are of version 2 alone \
+         (its monitor does not know its freezer): stop and start it, and it can be exported"
+    )]
+    LxcOnce {
+        /// The container.
+        id: String,
+        /// LXC's version.
+        version: String,
+    },
     /// The freezer could not be used.
     #[error("opening or closing the freezer of container {id:?}")]
     Freezer {
@@ -194,7 +205,9 @@ impl Error {
             | Self::Refused { .. }
             | Self::Option(_) => ErrorKind::Usage,
             Self::Process(error) => error.kind(),
-            Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } => ErrorKind::Dump,
+            Self::NotRunning { .. } | Self::Busy { .. } | Self::Blocked { .. } | Self::LxcOnce { .. } => {
+                ErrorKind::Dump
+            }
             Self::NotRestored { .. } => ErrorKind::Restore,
             _ => ErrorKind::Other,
         }

@@ -41,6 +41,8 @@ const CHECKPOINT: &str = "lxc-checkpoint";
 const MONITOR_PATIENCE: &str = "30";
 /// The last major version whose `lxc-checkpoint` crashes where version 2 cgroups have no controllers.
 const LAST_CRASHING: u32 = 7;
+/// The last major version whose restored containers do not know their freezer on version 2 cgroups: see [`payload`].
+const LAST_FORGETTING: u32 = 7;
 /// What the monitor of a restored container logs into, in the container's directory.
 const MONITOR_LOG: &str = "monitor.log";
 /// How CRIU is told to treat cgroups, always.
@@ -111,6 +113,17 @@ impl Lxc {
             Some(mount) => Err(Error::LxcCrashes { version, mount }),
             None => Ok(()),
         }
+    }
+
+    /// Whether `lxc-checkpoint` can dump the container `id` with this first process.
+    fn check_monitor(&self, id: &str, pid: i32) -> Result<(), Error> {
+        let version = self.version()?;
+        let forgets = major(&version).is_none_or(|major| major <= LAST_FORGETTING);
+        if forgets && payload::is_without_freezer(pid) {
+            let id = id.to_owned();
+            return Err(Error::LxcOnce { id, version });
+        }
+        Ok(())
     }
 
     /// The configuration of the container `id`.
@@ -229,9 +242,10 @@ fn logs(work: &Path, criu: &str) -> Logs {
     }
 }
 
-/// LXC has CRIU log among the images. A link brings the log where those of all runtimes are.
-fn lead_log(images: &Path, log: &Path) -> Result<(), Error> {
-    let path = images.join(log.file_name().unwrap_or_default());
+/// LXC has CRIU log among the images, into a file that is named after what it does. A link brings the log where those of all
+/// runtimes are.
+fn lead_log(images: &Path, action: &str, log: &Path) -> Result<(), Error> {
+    let path = images.join(format!("{action}.log"));
     symlink(log, &path).map_err(|source| Error::Prepare { path, source })
 }
 
@@ -319,17 +333,23 @@ impl Runtime for Lxc {
 
     fn checkpoint(&self, request: &Checkpoint<'_>) -> Result<Invocation, Error> {
         self.check_host()?;
+        let pid = self.state(request.id)?.map(|(_, pid)| pid);
+        self.check_monitor(request.id, pid.unwrap_or_default())?;
         let options = request.options;
-        unsupported(options.pre_dump, "--pre-dump")?;
-        unsupported(request.parent.is_some(), "--parent")?;
         unsupported(options.shell_job, "--shell-job")?;
         unsupported(!options.empty_ns.is_empty(), "--empty-ns")?;
         check_cgroups_mode(options.manage_cgroups_mode.as_deref())?;
         let logs = logs(request.work, "dump.log");
-        lead_log(request.images, &logs.criu)?;
+        let action = if options.pre_dump { "pre-dump" } else { "dump" };
+        lead_log(request.images, action, &logs.criu)?;
         let mut command = self.checkpointing(request.id, request.images, &logs);
-        if !options.leave_running {
+        if options.pre_dump {
+            command.arg("-p");
+        } else if !options.leave_running {
             command.arg("-s");
+        }
+        if let Some(parent) = request.parent {
+            command.arg("--predump-dir").arg(parent);
         }
         let mut file = OptionFile::new();
         file.value("work-dir", &request.work.to_string_lossy())?;
@@ -344,7 +364,6 @@ impl Runtime for Lxc {
         }
         // A device node that was removed or replaced since it was opened is found by its numbers.
         file.switch("evasive-devices");
-        let pid = self.state(request.id)?.map(|(_, pid)| pid);
         if let Some(limit) = pid.and_then(ghosts::limit) {
             file.value("ghost-limit", &limit.to_string())?;
         }
@@ -366,7 +385,7 @@ impl Runtime for Lxc {
         let mut logs = logs(request.work, "restore.log");
         // LXC's monitor goes on writing there as long as the container runs.
         logs.runtime = request.bundle.join(MONITOR_LOG);
-        lead_log(request.images, &logs.criu)?;
+        lead_log(request.images, "restore", &logs.criu)?;
         let mut command = self.checkpointing(request.id, request.images, &logs);
         command.arg("-r");
         let mut file = OptionFile::new();

@@ -4,7 +4,7 @@
 set -euo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-pages() { ckpt ls --json "$1" | jq '[.entries[] | select(.name | test("pages-")) | .size] | add'; }
+pages() { ckpt ls --json "$1" | jq -e '[.[] | select(.name | test("pages-")) | .bytes] | add'; }
 
 for runtime in runc crun; do
     echo "== $runtime"
@@ -16,9 +16,10 @@ for runtime in runc crun; do
     ckpt export $runtime -o 1.tar.zst --pre-dump
     ckpt export $runtime -o 2.tar.zst --pre-dump --parent 1.tar.zst --auto-dedup
     ckpt export $runtime -o 3.tar.zst --parent 2.tar.zst
-    echo "pages: $(pages 1.tar.zst) $(pages 2.tar.zst) $(pages 3.tar.zst)"
-    [ "$(pages 2.tar.zst)" -lt "$(($(pages 1.tar.zst) / 2))" ]
-    [ "$(pages 3.tar.zst)" -lt "$(($(pages 1.tar.zst) / 2))" ]
+    first=$(pages 1.tar.zst) second=$(pages 2.tar.zst) third=$(pages 3.tar.zst)
+    echo "pages: $first $second $third"
+    [ "$second" -lt "$((first / 2))" ]
+    [ "$third" -lt "$((first / 2))" ]
     # Neither without its parents nor with them in the wrong order.
     ! ckpt import 3.tar.zst --name "$runtime-2" --bundle "/data/$runtime-2" --root /workloads/debian
     ! ckpt import 3.tar.zst --name "$runtime-2" --bundle "/data/$runtime-2" --root /workloads/debian \

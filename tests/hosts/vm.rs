@@ -43,3 +43,13 @@ fn limits_read_back_equal_on_cgroup_v2() {
 fn incremental_dumps_restore_from_their_chain() {
     run("vm-incremental.sh");
 }
+
+#[test]
+fn lxc_and_services_keep_limits_on_cgroup_v2() {
+    run("vm-lxc.sh");
+}
+
+#[test]
+fn lxc_incremental_dumps_restore_from_their_chain() {
+    run("vm-lxc-incremental.sh");
+}

@@ -73,6 +73,19 @@ pub(super) fn deadly() -> Option<PathBuf> {
     controllers.trim().is_empty().then_some(unified.mount.mount_point)
 }
 
+/// Whether the monitor of the container whose first process is `pid` was made by a restore on a host with version 2 alone. In
+/// LXC up to 7.0 a restore does not look whether that has a freezer, and the monitor then says that it has none.
+pub(super) fn is_without_freezer(pid: i32) -> bool {
+    let alone = Unified::look(false).is_some_and(|unified| !unified.is_beside);
+    alone && monitor_of(pid).is_some_and(|program| program.ends_with(super::CHECKPOINT))
+}
+
+/// The program that a container's monitor was started as.
+fn monitor_of(pid: i32) -> Option<PathBuf> {
+    let monitor = crate::process::Process::of(pid).ok()?.ppid;
+    std::fs::read_link(format!("/proc/{monitor}/exe")).ok()
+}
+
 /// The cgroup below LXC's base, and whether LXC may take another name.
 fn wanted(effective: &Effective, name: &str) -> (String, bool) {
     let value = |key| effective.get(key).map(|entry| entry.value.trim_matches('/').to_owned());
