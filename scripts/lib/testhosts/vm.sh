@@ -20,6 +20,10 @@ readonly VM_OUTPUT_MIB=2048
 readonly VM_MEMORY_MIB=2048
 # Booting takes 10 to 15 s under emulation, and everything in it is some ten times slower than outside.
 readonly VM_TIMEOUT=900
+# A machine that has not begun with its job by then hangs (seen in one of some twenty boots while other things ran).
+readonly VM_BOOT_TIMEOUT=240
+# What booting ends with then, which no command of ours ends with.
+readonly NEVER_UP=125
 readonly KERNEL_DIED='Oops:|Kernel panic|BUG: unable|invalid opcode|general protection fault'
 
 vm_path() {
@@ -129,9 +133,9 @@ vm_run() {
     pack_job
     local status=0
     run_vm || status=$?
-    if ((status != 124)) && guest_kernel_died; then
-        printf '%s\n' "testhosts: the kernel in the virtual machine died, which no program in it may do; once more:" >&2
-        grep -m 3 -E "$KERNEL_DIED" "$work/console" >&2
+    if ((status == NEVER_UP)) || { ((status != 124)) && guest_kernel_died; }; then
+        printf '%s\n' "testhosts: the kernel in the virtual machine died or never came up, which no program in it may do; once more:" >&2
+        grep -m 3 -E "$KERNEL_DIED" "$work/console" >&2 || tail -n 3 "$work/console" >&2
         status=0
         run_vm || status=$?
     fi
@@ -140,7 +144,7 @@ vm_run() {
 }
 
 run_vm() {
-    rm -f "$work/output"
+    rm -f "$work/output" "$work/console"
     truncate -s "${VM_OUTPUT_MIB}M" "$work/output"
     boot_vm
 }
@@ -220,7 +224,22 @@ boot_vm() {
     )
     # Both die with this process, whatever it dies of.
     TMPDIR=$work setpriv --pdeathsig KILL timeout --foreground -k 5 "$vm_timeout" \
-        setpriv --pdeathsig KILL qemu-system-x86_64 "${arguments[@]}" </dev/null
+        setpriv --pdeathsig KILL qemu-system-x86_64 "${arguments[@]}" </dev/null &
+    wait_for_vm $!
+}
+
+# wait_for_vm PID: until it ends. One that has not come up in time is ended: booting takes 10 s, a minute on a busy machine.
+wait_for_vm() {
+    local deadline=$((SECONDS + VM_BOOT_TIMEOUT))
+    until grep -qs 'vm: up' "$work/console" || ! kill -0 "$1" 2>/dev/null; do
+        if ((SECONDS > deadline)); then
+            kill "$1"
+            wait "$1" || true
+            return "$NEVER_UP"
+        fi
+        sleep 0.5
+    done
+    wait "$1"
 }
 
 vm_result() {
