@@ -284,7 +284,7 @@ fn one_of_everything_is_shown() {
     let short = a.run("ckpt inspect /data/c1.ckpt");
     for wanted in [
         "1 python3 /opt/workloads/inside.py /state",
-        "└─ 7 (dead) zombie-child",
+        " (dead) zombie-child",
         "pids.max 100",
         "memory.limit_in_bytes 268435456",
     ] {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::container::{assert_counts, start_counter, status};
-use crate::support::{Cgroup, Host, Hosts, possible};
+use crate::support::{Cgroup, Host, Hosts};
+use crate::undo::kill_import;
 
 const BUNDLE: &str = "/var/lib/ckpt/containers/c1";
 
@@ -17,10 +18,9 @@ fn bundles(host: Host<'_>) -> String {
 
 #[test]
 fn a_container_moves_to_and_fro_under_one_name() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_up(Cgroup::V1) else {
         return;
-    }
-    let hosts = Hosts::up(Cgroup::V1);
+    };
     let (a, b) = (hosts.host("a"), hosts.host("b"));
     a.run("mkdir -p /data/shm; mount -t tmpfs -o size=1m shm /data/shm");
     start_counter(a, "runc", "c1", "--shm /data/shm");
@@ -39,10 +39,9 @@ fn a_container_moves_to_and_fro_under_one_name() {
 
 #[test]
 fn a_bundle_is_replaced_only_when_nobody_uses_it_and_comes_back_when_the_import_fails() {
-    if !possible() {
+    let Some(hosts) = Hosts::try_up(Cgroup::V1) else {
         return;
-    }
-    let hosts = Hosts::up(Cgroup::V1);
+    };
     let a = hosts.host("a");
     a.run("mkdir -p /data/shm; mount -t tmpfs -o size=1m shm /data/shm");
     start_counter(a, "runc", "c1", "--shm /data/shm");
@@ -66,11 +65,7 @@ fn a_bundle_is_replaced_only_when_nobody_uses_it_and_comes_back_when_the_import_
     assert_eq!(failed.code, 7, "{}", failed.stderr);
     assert_eq!(bundles(a), before);
     for delay in (0..10).map(|step| Duration::from_millis(10 + step * 30)) {
-        let mut killed = a.spawn("exec ckpt import /data/second.ckpt --replace");
-        std::thread::sleep(delay);
-        a.run("pkill -KILL -x ckpt || :");
-        let _ = killed.wait();
-        a.wait_until("! pgrep -f 'runc.* restore' && ! pgrep -x criu");
+        kill_import(a, "ckpt import /data/second.ckpt --replace", delay);
         if !status(a, "runc", "c1").is_empty() {
             a.run("runc delete -f c1");
         }

@@ -1,5 +1,7 @@
 //! A failed import leaves nothing behind, and the same import can be run again at once.
 
+use std::time::Duration;
+
 use crate::container::{assert_counts, start_counter, status};
 use crate::support::{Cgroup, Host, Hosts, possible};
 
@@ -130,6 +132,16 @@ fn a_damaged_archive_starts_nothing_and_leaves_nothing() {
     assert_eq!(traces(a), before);
 }
 
+/// Kills an import of runc's with all that belongs to ckpt, and waits for those that outlive it.
+pub fn kill_import(host: Host<'_>, import: &str, delay: Duration) {
+    let mut killed = host.spawn(&format!("exec {import}"));
+    std::thread::sleep(delay);
+    host.run("pkill -KILL -x ckpt || :");
+    let _ = killed.wait();
+    std::thread::sleep(Duration::from_millis(100));
+    host.wait_until("! pgrep -f 'runc.* restore' && ! pgrep -x criu");
+}
+
 #[test]
 fn an_import_killed_at_every_moment_can_be_repeated_at_once() {
     if !possible() {
@@ -141,13 +153,8 @@ fn an_import_killed_at_every_moment_can_be_repeated_at_once() {
     start_counter(a, "runc", "c1", "--shm /data/shm");
     a.run("ckpt export c1 -o /data/c1.tar.zst");
     let import = "ckpt import /data/c1.tar.zst --name c2 --bundle /data/there";
-    for delay in (0..20).map(|step| std::time::Duration::from_millis(10 + step * 20)) {
-        let mut killed = a.spawn(&format!("exec {import}"));
-        std::thread::sleep(delay);
-        a.run("pkill -KILL -x ckpt || :");
-        let _ = killed.wait();
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        a.wait_until("! pgrep -f 'runc.* restore' && ! pgrep -x criu");
+    for delay in (0..20).map(|step| Duration::from_millis(10 + step * 20)) {
+        kill_import(a, import, delay);
         if status(a, "runc", "c2").is_empty() {
             a.run(import);
         }
