@@ -17,6 +17,9 @@ use super::pool::{Buffers, Content, spawn};
 
 /// Content of the frames that are kept, bytes: half of what a lazy import may use in memory.
 const CACHE_BYTES: usize = 32 << 20;
+/// Most frames around single places that wait to be decoded. Places that were touched longer ago are not worth the time: what is
+/// decoded too early is gone again when the background comes by.
+const MOST_NEAR: usize = 4;
 /// Fewest frames that are kept, for archives with frames of the largest size: one in use, some decoded ahead.
 const LEAST_FRAMES: usize = 6;
 /// Most frames that are kept, for archives with small ones.
@@ -228,9 +231,9 @@ impl Frames {
         );
         let here = archive.frame_at(entry.start + offset);
         let mut state = self.shared.lock();
-        let around = [here + 1, here.wrapping_sub(1), here + 2];
+        let around = [here + 1, here.wrapping_sub(1)];
         let around = around.into_iter().filter(|number| (first..=last).contains(number));
-        state.prefer(around, self.shared.capacity / 2);
+        state.prefer(around, MOST_NEAR);
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -460,7 +463,7 @@ mod tests {
         frames.around(entry, 3 << 20);
         let here = frames.archive().frame_at(entry.start + (3 << 20));
         let mut state = frames.shared.lock();
-        for number in [here + 1, here - 1, here + 2] {
+        for number in [here + 1, here - 1] {
             while !matches!(state.slots.get(&number), Some(Slot::Ready(_))) {
                 state = frames.shared.wait(state);
             }
