@@ -13,7 +13,7 @@ const CHUNK: usize = 256 << 10;
 const CHUNKS: usize = 4;
 
 /// See the module.
-pub(super) struct Ahead {
+pub struct Ahead {
     full: Receiver<io::Result<Vec<u8>>>,
     empty: SyncSender<Vec<u8>>,
     current: Vec<u8>,
@@ -28,7 +28,7 @@ impl Ahead {
         for _ in 0..CHUNKS {
             let _ = empty.send(Vec::with_capacity(CHUNK));
         }
-        thread::Builder::new().name("decompress".to_owned()).spawn(move || {
+        thread::Builder::new().name("ckpt-ahead".to_owned()).spawn(move || {
             while let Ok(mut buffer) = emptied.recv() {
                 let read = fill(&mut source, &mut buffer);
                 let end = buffer.is_empty() || read.is_err();

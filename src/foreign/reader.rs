@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
+use super::ahead::Ahead;
 use super::document::{Documents, LOG_KEPT};
 use super::error::Error;
 use super::images::{Faults, Images, Watch};
@@ -91,6 +92,18 @@ pub struct Reader<R: Read> {
     scratch: Box<[u8]>,
 }
 
+impl Reader<Ahead> {
+    /// As [`Reader::new`], with threads of their own that read the file and that decompress, each ahead of the next: for whoever
+    /// wants one pass to take no longer than its decompression.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Compression`].
+    pub fn ahead(source: impl Read + Send + 'static, limits: Limits) -> Result<Self, Error> {
+        let source = Ahead::of(source).map_err(Error::from_io)?;
+        Ok(Self::of(Stream::new(source, limits)?.ahead()?, limits))
+    }
+}
+
 impl<R: Read> Reader<R> {
     /// Begins to read.
     ///
@@ -98,17 +111,6 @@ impl<R: Read> Reader<R> {
     /// [`Error::Read`], [`Error::Compression`].
     pub fn new(source: R, limits: Limits) -> Result<Self, Error> {
         Ok(Self::of(Stream::new(source, limits)?, limits))
-    }
-
-    /// The same, with a thread of its own that decompresses ahead of what is read.
-    ///
-    /// # Errors
-    /// [`Error::Read`], [`Error::Compression`].
-    pub fn ahead(source: R, limits: Limits) -> Result<Self, Error>
-    where
-        R: Send + 'static,
-    {
-        Ok(Self::of(Stream::new(source, limits)?.ahead()?, limits))
     }
 
     fn of(stream: Stream<R>, limits: Limits) -> Self {
