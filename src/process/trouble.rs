@@ -362,7 +362,10 @@ mod tests {
     }
 
     fn troubles_of(child: &Ended, asked: Asked) -> Vec<Trouble> {
-        let pid = i32::try_from(child.0.id()).unwrap();
+        troubles_at(i32::try_from(child.0.id()).unwrap(), asked)
+    }
+
+    fn troubles_at(pid: i32, asked: Asked) -> Vec<Trouble> {
         // It is another program only after it was executed.
         while Process::of(pid).unwrap().name != "sleep" {
             std::thread::yield_now();
@@ -444,14 +447,29 @@ mod tests {
 
     #[test]
     fn as_root_one_in_another_s_session_is_no_trouble_without_its_terminal() {
-        let mut command = Command::new("sleep");
+        // A session of its own, as that of the tests may be led from outside of their PID namespace.
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new("setsid");
         command
-            .arg("60")
+            .args(["sh", "-c", "sleep 60 & echo $! > \"$0\"; wait"])
+            .arg(said.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child = Ended(command.spawn().unwrap());
-        assert_eq!(troubles_of(&child, Asked::default()), []);
+        let leader = Ended(command.spawn().unwrap());
+        let pid = loop {
+            if let Ok(pid) = fs::read_to_string(said.path()).unwrap().trim().parse() {
+                break pid;
+            }
+            std::thread::yield_now();
+        };
+        let found = troubles_at(pid, Asked::default());
+        rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&leader.0),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
+        assert_eq!(found, []);
     }
 
     #[test]
